@@ -1,0 +1,1 @@
+//! Runs CNI networks from the command line.

@@ -1,0 +1,336 @@
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::convert;
+use crate::error::{CniError, ErrorCode, ErrorReply};
+use crate::netns::Netns;
+use crate::plugin::AnyPlugin;
+use crate::plugin::delegate::{Delegate, DelegateError};
+use crate::plugin::env::{Env, Verb};
+use crate::plugin::signal::interrupted;
+use crate::types::{ArgsError, AttachmentId, CniArgs, ConfigError, NetworkConfig};
+use crate::version::SpecVersion;
+
+/// One call of a plugin: its configuration and what it needs to call others.
+pub struct Call<'a> {
+    /// The network configuration, common part; [`NetworkConfig::decode`] gives the plugin's own.
+    pub config: NetworkConfig,
+    /// The bytes on stdin, as they came.
+    pub stdin: &'a [u8],
+    /// The environment.
+    pub env: &'a Env,
+    /// The plugins of this executable.
+    pub(crate) plugins: &'a [&'a dyn AnyPlugin],
+    stderr: RefCell<&'a mut dyn Write>,
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The delegate that `ipam.type` names; `None` where the configuration has no IPAM.
+    ///
+    /// # Errors
+    /// [`DelegateError`] if it is not in `CNI_PATH`.
+    pub fn ipam(&'a self) -> Result<Option<Delegate<'a>>, DelegateError> {
+        self.config.ipam_type.as_deref().map(|name| self.delegate(name)).transpose()
+    }
+
+    /// The plugin `name` of `CNI_PATH`, to be called with this call's own stdin.
+    ///
+    /// # Errors
+    /// [`DelegateError`] if it is not in `CNI_PATH`.
+    pub fn delegate(&'a self, name: &str) -> Result<Delegate<'a>, DelegateError> {
+        Delegate::find(self, name, Cow::Borrowed(self.stdin))
+    }
+
+    /// The plugin `name` of `CNI_PATH`, to be called with the configuration `stdin`.
+    ///
+    /// # Errors
+    /// [`DelegateError`] if it is not in `CNI_PATH`.
+    pub fn delegate_with(&'a self, name: &str, stdin: Vec<u8>) -> Result<Delegate<'a>, DelegateError> {
+        Delegate::find(self, name, Cow::Owned(stdin))
+    }
+
+    /// Writes one line to stderr, for what the operator should know though the call succeeds.
+    pub fn warn(&self, line: impl fmt::Display) {
+        // There is nobody to tell that stderr is closed.
+        let _ = self.with_stderr(|stderr| writeln!(stderr, "{}: {line}", self.config.plugin_type));
+    }
+
+    pub(crate) fn with_stderr<T>(&self, work: impl FnOnce(&mut dyn Write) -> T) -> T {
+        work(&mut **self.stderr.borrow_mut())
+    }
+}
+
+/// The attachment that an ADD, DEL or CHECK is about.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// `CNI_CONTAINERID` and `CNI_IFNAME`.
+    pub id: AttachmentId,
+    /// `CNI_NETNS`. Present for ADD and CHECK; `None` on a DEL after the namespace is gone.
+    pub netns: Option<PathBuf>,
+    args: String,
+}
+
+impl Attachment {
+    /// The interface name in the container.
+    #[must_use]
+    pub fn ifname(&self) -> &str {
+        self.id.ifname.as_str()
+    }
+
+    /// `CNI_NETNS`, empty where there is none: the `sandbox` of results.
+    #[must_use]
+    pub fn sandbox(&self) -> &Path {
+        self.netns.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// `CNI_ARGS`, parsed. A plugin that has no use for it does not ask, and is then not disturbed by its faults.
+    ///
+    /// # Errors
+    /// [`ArgsError::InvalidPair`].
+    pub fn args(&self) -> Result<CniArgs, ArgsError> {
+        CniArgs::parse(&self.args)
+    }
+}
+
+impl CniError for ArgsError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidPair(_) | Self::InvalidIgnoreUnknown(_) | Self::Unknown(_) => ErrorCode::INVALID_ENVIRONMENT,
+        }
+    }
+}
+
+/// An error on its way out, with the version to answer in.
+struct Refusal {
+    version: SpecVersion,
+    reply: ErrorReply,
+}
+
+impl Refusal {
+    fn new(version: SpecVersion, code: ErrorCode, msg: impl Into<String>, details: impl Into<String>) -> Self {
+        Self { version, reply: ErrorReply::new(code, msg, details) }
+    }
+}
+
+impl From<ErrorReply> for Refusal {
+    /// Before the configuration is read, the answer is in the newest version.
+    fn from(reply: ErrorReply) -> Self {
+        Self { version: SpecVersion::LATEST, reply }
+    }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(fault: ConfigError) -> Self {
+        fault.reply().into()
+    }
+}
+
+/// Serves one call of `plugin` as the protocol asks: reads `env` and `stdin`, writes one reply to `stdout`, and gives
+/// the exit code. `plugins` are those of this executable, for delegation without a process.
+pub fn dispatch(
+    plugin: &dyn AnyPlugin,
+    plugins: &[&dyn AnyPlugin],
+    env: &Env,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
+    let command = env.var("CNI_COMMAND").unwrap_or_default();
+    if command.is_empty() {
+        let versions: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        // Runtimes and people run a plugin bare to see what it is; the reference answers on stderr.
+        let _ = writeln!(
+            stderr,
+            "CNI {} plugin {version}\nCNI protocol versions supported: {}",
+            plugin.name(),
+            versions.join(", ")
+        );
+        return 0;
+    }
+    match serve(plugin, plugins, env, command, stdin, stdout, stderr) {
+        Ok(()) => 0,
+        Err(refusal) => {
+            // With stdout closed, the exit code is all that is left to say.
+            let _ = write_error(stdout, &refusal);
+            1
+        }
+    }
+}
+
+/// The answer of a multi-call executable that was not called by a plugin's name.
+pub(crate) fn refuse_name(name: &str, plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
+    let names: Vec<&str> = plugins.iter().map(|p| p.name()).collect();
+    let reply = ErrorReply::new(
+        ErrorCode::INVALID_ENVIRONMENT,
+        format!("no plugin is called \"{name}\" (hint: call this file by the name of one: {})", names.join(", ")),
+        "",
+    );
+    let _ = write_error(&mut std::io::stdout(), &reply.into());
+    std::process::ExitCode::FAILURE
+}
+
+fn serve(
+    plugin: &dyn AnyPlugin,
+    plugins: &[&dyn AnyPlugin],
+    env: &Env,
+    command: &str,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<(), Refusal> {
+    let id = env.validate(command)?;
+    let verb = Verb::find(command);
+    if verb == Some(Verb::Version) {
+        let versions: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
+        let reply = json!({"cniVersion": SpecVersion::LATEST.as_str(), "supportedVersions": versions});
+        return writeln!(stdout, "{reply}").map_err(|e| io_error(SpecVersion::LATEST, "cannot write the reply", &e));
+    }
+    let mut text = Vec::with_capacity(4096);
+    stdin.read_to_end(&mut text).map_err(|e| io_error(SpecVersion::LATEST, "error reading from stdin", &e))?;
+    let config = NetworkConfig::parse(&text);
+    let Some(verb) = verb else {
+        // The reference looks at the name before it knows the command, and at the rest of the configuration after.
+        return Err(match config {
+            Err(fault @ (ConfigError::Syntax(_) | ConfigError::NameMissing | ConfigError::NameInvalid(_))) => {
+                fault.into()
+            }
+            Err(_) | Ok(_) => {
+                ErrorReply::new(ErrorCode::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {command}"), "").into()
+            }
+        });
+    };
+    let config = config?;
+    let version = config.cni_version;
+    require_version(verb, version, plugin.versions())?;
+
+    let call = Call { config, stdin: &text, env, plugins, stderr: RefCell::new(stderr) };
+    let refuse = |reply| Refusal { version, reply };
+    let Some(id) = id else {
+        let valid = &call.config.valid_attachments;
+        return match (verb, valid) {
+            (Verb::Status, _) => plugin.status(&call).map_err(refuse),
+            (Verb::Gc, Some(valid)) => plugin.gc(&call, valid).map_err(refuse),
+            // GC without a list: nothing was said about what is valid, so nothing is removed.
+            _ => Ok(()),
+        };
+    };
+    let attachment = Attachment { id, netns: env.netns(), args: env.var("CNI_ARGS").unwrap_or_default().to_owned() };
+    match verb {
+        Verb::Add => {
+            guard_own_netns(env, &attachment, version)?;
+            add(plugin, &call, &attachment, stdout)
+        }
+        Verb::Del => {
+            guard_own_netns(env, &attachment, version)?;
+            plugin.del(&call, &attachment).map_err(refuse)
+        }
+        _ => plugin.check(&call, &attachment).map_err(refuse),
+    }
+}
+
+/// ADD, and its reply. Until the last byte is written the attachment does not exist for the runtime, so whatever
+/// fails after the plugin's work is undone by DEL.
+fn add(
+    plugin: &dyn AnyPlugin,
+    call: &Call<'_>,
+    attachment: &Attachment,
+    stdout: &mut dyn Write,
+) -> Result<(), Refusal> {
+    let version = call.config.cni_version;
+    let result = plugin.add(call, attachment).map_err(|reply| Refusal { version, reply })?;
+    let answered = interrupted()
+        .map_err(|e| Refusal::new(version, ErrorCode::TRY_AGAIN_LATER, e.to_string(), ""))
+        .and_then(|()| {
+            convert::to_wire(&result, version)
+                .map_err(|e| Refusal::new(version, ErrorCode::INCOMPATIBLE_VERSION, e.to_string(), ""))
+        })
+        .and_then(|reply| {
+            stdout
+                .write_all(pretty(&reply).as_bytes())
+                .and_then(|()| stdout.flush())
+                .map_err(|e| io_error(version, "cannot write the result", &e))
+        });
+    if answered.is_err()
+        && let Err(e) = plugin.del(call, attachment)
+    {
+        call.warn(format_args!("after a failed ADD, DEL failed too: {e}"));
+    }
+    answered
+}
+
+/// The gates of CHECK (0.4.0), GC and STATUS (1.1.0), and the plugin's own list.
+fn require_version(verb: Verb, version: SpecVersion, supported: &[SpecVersion]) -> Result<(), Refusal> {
+    let allowed = match verb {
+        Verb::Check => version.has_check(),
+        Verb::Gc | Verb::Status => version.has_gc_and_status(),
+        Verb::Add | Verb::Del | Verb::Version => true,
+    };
+    let refuse =
+        |msg: String, details: String| Err(Refusal::new(version, ErrorCode::INCOMPATIBLE_VERSION, msg, details));
+    if !allowed {
+        return refuse(format!("config version does not allow {}", verb.as_str()), String::new());
+    }
+    if !supported.contains(&version) {
+        return refuse("incompatible CNI versions".to_owned(), crate::types::incompatible(version.as_str(), supported));
+    }
+    Ok(())
+}
+
+/// Refuses a `CNI_NETNS` that is the plugin's own namespace, before anything is done in it. One that cannot be opened
+/// is left to the plugin, which knows whether it needs it.
+fn guard_own_netns(env: &Env, attachment: &Attachment, version: SpecVersion) -> Result<(), Refusal> {
+    if env.allows_own_netns() {
+        return Ok(());
+    }
+    let Some(Ok(netns)) = attachment.netns.as_deref().map(Netns::open) else { return Ok(()) };
+    let same = Netns::current().and_then(|own| own.same_as(&netns)).unwrap_or(false);
+    if same {
+        return Err(Refusal::new(
+            version,
+            ErrorCode::INVALID_NETNS,
+            "plugin's netns and netns from CNI_NETNS should not be the same",
+            "",
+        ));
+    }
+    Ok(())
+}
+
+fn io_error(version: SpecVersion, doing: &str, fault: &std::io::Error) -> Refusal {
+    Refusal::new(version, ErrorCode::IO, format!("{doing}: {fault}"), "")
+}
+
+fn write_error(stdout: &mut dyn Write, refusal: &Refusal) -> std::io::Result<()> {
+    let Refusal { version, reply } = refusal;
+    let mut object = json!({"cniVersion": version.as_str(), "code": reply.code, "msg": reply.msg});
+    if !reply.details.is_empty()
+        && let Some(map) = object.as_object_mut()
+    {
+        map.insert("details".to_owned(), reply.details.clone().into());
+    }
+    stdout.write_all(pretty(&object).as_bytes())?;
+    stdout.flush()
+}
+
+/// JSON indented by four spaces, without a newline at the end, as the reference prints.
+fn pretty(value: &serde_json::Value) -> String {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    match serde::Serialize::serialize(value, &mut serializer) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        // A `Value` always serializes; its compact form cannot fail at all.
+        Err(_) => value.to_string(),
+    }
+}

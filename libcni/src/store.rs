@@ -1,0 +1,135 @@
+//! State on disk that survives a kill at any point: a lock, and files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use fs2::FileExt;
+
+/// A file operation that failed: what, on which path, why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct StoreError {
+    /// What was attempted: `create`, `lock`, `write`…
+    pub action: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl StoreError {
+    /// Maps the error of `action` on `path`: `.map_err(StoreError::on("read", path))`.
+    pub fn on(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { action, path: path.into(), source }
+    }
+}
+
+/// An exclusive lock on a file, given back on drop. It is flock(2), so it excludes the Go plugins too.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
+
+impl Lock {
+    /// Waits for the lock on the file at `path`, which is made if missing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be opened or locked.
+    pub fn exclusive(path: &Path) -> Result<Self, StoreError> {
+        // The reference opens a directory or this very file, mode 0750; the content is never used.
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o750)
+            .open(path)
+            .map_err(StoreError::on("open", path))?;
+        file.lock_exclusive().map_err(StoreError::on("lock", path))?;
+        Ok(Self(file))
+    }
+}
+
+/// Makes `dir` and its parents with `mode` (less the umask) where they are missing.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn ensure_dir(dir: &Path, mode: u32) -> Result<(), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(StoreError::on("create directory", dir))
+}
+
+/// Replaces the file at `path` by one with `content` and `mode`: written beside it under a name that begins with a
+/// dot, synced, renamed. A reader sees the old content or the new; a full disk leaves the old.
+///
+/// # Errors
+/// [`StoreError`]; the temporary file is removed.
+pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
+    let fault = |action| StoreError::on(action, path);
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(fault("write")(io::ErrorKind::InvalidInput.into()));
+    };
+    // One process writes one path once at a time; the pid keeps processes apart.
+    let temporary = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = (|| {
+        let mut file = File::options().create(true).truncate(true).write(true).mode(mode).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|source| {
+        // Nothing more can be done if this fails too; the name says what it is.
+        let _ = fs::remove_file(&temporary);
+        fault("write")(source)
+    })
+}
+
+/// The content of `path`; `None` if there is no such file.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::on("read", path)(e)),
+    }
+}
+
+/// Removes the file at `path`; absent is success.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::on("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        write_atomic(&path, b"one", 0o600).unwrap();
+        write_atomic(&path, b"two", 0o600).unwrap();
+        assert_eq!(read_if_present(&path).unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        remove_file(&path).unwrap();
+        remove_file(&path).unwrap();
+        assert_eq!(read_if_present(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn the_lock_excludes_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::exclusive(&path).unwrap();
+        let other = File::open(&path).unwrap();
+        assert!(FileExt::try_lock_exclusive(&other).is_err());
+        drop(held);
+        assert!(FileExt::try_lock_exclusive(&other).is_ok());
+    }
+}

@@ -1,0 +1,1 @@
+//! All Ferrule plugins in one executable.

@@ -1,0 +1,1 @@
+//! The CNI plugin bridge: connects containers through a Linux bridge.

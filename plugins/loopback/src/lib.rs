@@ -1,0 +1,1 @@
+//! The CNI plugin loopback: brings up lo in the container.

@@ -1,0 +1,1 @@
+//! The CNI plugin portmap: publishes container ports on the host.

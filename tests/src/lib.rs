@@ -1,0 +1,1 @@
+//! Namespace tests, conformance and benchmarks.
