@@ -7,6 +7,7 @@ mod dns;
 mod mac;
 mod result;
 mod route;
+pub(crate) mod wire;
 
 pub use args::{ArgsError, CniArgs};
 pub use attachment::AttachmentId;

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Dns, Route};
+use crate::types::{Dns, Route, wire};
 
 /// The result of a successful ADD, in the form of specification 1.1.0 without its `cniVersion`
 /// (section "Add Success"). [`crate::convert`] reads and writes it in every version.
@@ -64,39 +64,12 @@ pub struct Interface {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpConfig {
     /// The address with the length of its subnet's prefix: `10.1.0.5/16`.
-    #[serde(with = "net")]
+    #[serde(with = "wire::net")]
     pub address: IpNet,
     /// The subnet's gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wire::ip", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
     /// Index into `interfaces`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<usize>,
-}
-
-/// `IpNet` on the wire: a string in CIDR notation. (ipnet's own serde support writes maps for binary formats.)
-pub(crate) mod net {
-    use std::fmt;
-
-    use ipnet::IpNet;
-    use serde::Serializer;
-    use serde::de::{self, Deserializer, Unexpected, Visitor};
-
-    pub(crate) fn serialize<S: Serializer>(net: &IpNet, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(net)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = IpNet;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address with a prefix length such as 10.1.0.0/16 or fd00::/64")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<IpNet, E> {
-                text.parse().map_err(|_fault: ipnet::AddrParseError| E::invalid_value(Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(V)
-    }
 }

@@ -3,14 +3,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::types::wire;
+
 /// A route, as IPAM plugins return it and interface plugins apply it (specification 1.1.0).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Destination prefix.
-    #[serde(with = "crate::types::result::net")]
+    #[serde(with = "wire::net")]
     pub dst: IpNet,
     /// Next hop. Absent: the plugin may choose a gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wire::ip", skip_serializing_if = "Option::is_none")]
     pub gw: Option<IpAddr>,
     /// Path MTU in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
