@@ -1,1 +1,4 @@
 //! The kernel's network stack.
+
+pub mod iptables;
+pub mod tag;
