@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::convert;
 use crate::error::{CniError, ErrorCode, ErrorReply};
+use crate::json;
 use crate::netns::Netns;
 use crate::plugin::AnyPlugin;
 use crate::plugin::delegate::{Delegate, DelegateError};
@@ -130,10 +131,20 @@ impl From<ErrorReply> for Refusal {
     }
 }
 
-impl From<ConfigError> for Refusal {
-    fn from(fault: ConfigError) -> Self {
-        fault.reply().into()
+/// Refuses the configuration `text`, in its own version where that can be read.
+fn refuse_config(text: &[u8], fault: &ConfigError, supported: &[SpecVersion]) -> Refusal {
+    let mut reply = fault.reply();
+    if let ConfigError::VersionUnknown(version) = fault {
+        reply.details = crate::types::incompatible(version, supported);
     }
+    let version = match json::parse(text).ok().as_ref().and_then(Value::as_object) {
+        Some(object) => match json::member(object, "cniVersion") {
+            None => Some(SpecVersion::DEFAULT),
+            Some(version) => version.as_str().and_then(|v| v.parse().ok()),
+        },
+        None => None,
+    };
+    Refusal { version: version.unwrap_or(SpecVersion::LATEST), reply }
 }
 
 /// Serves one call of `plugin` as the protocol asks: reads `env` and `stdin`, writes one reply to `stdout`, and gives
@@ -204,14 +215,14 @@ fn serve(
         // The reference looks at the name before it knows the command, and at the rest of the configuration after.
         return Err(match config {
             Err(fault @ (ConfigError::Syntax(_) | ConfigError::NameMissing | ConfigError::NameInvalid(_))) => {
-                fault.into()
+                refuse_config(&text, &fault, plugin.versions())
             }
             Err(_) | Ok(_) => {
                 ErrorReply::new(ErrorCode::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {command}"), "").into()
             }
         });
     };
-    let config = config?;
+    let config = config.map_err(|fault| refuse_config(&text, &fault, plugin.versions()))?;
     let version = config.cni_version;
     require_version(verb, version, plugin.versions())?;
 
@@ -258,7 +269,7 @@ fn add(
         })
         .and_then(|reply| {
             stdout
-                .write_all(pretty(&reply).as_bytes())
+                .write_all(json::pretty(&reply).as_bytes())
                 .and_then(|()| stdout.flush())
                 .map_err(|e| io_error(version, "cannot write the result", &e))
         });
@@ -272,15 +283,20 @@ fn add(
 
 /// The gates of CHECK (0.4.0), GC and STATUS (1.1.0), and the plugin's own list.
 fn require_version(verb: Verb, version: SpecVersion, supported: &[SpecVersion]) -> Result<(), Refusal> {
-    let allowed = match verb {
-        Verb::Check => version.has_check(),
-        Verb::Gc | Verb::Status => version.has_gc_and_status(),
-        Verb::Add | Verb::Del | Verb::Version => true,
+    let gate: Option<fn(SpecVersion) -> bool> = match verb {
+        Verb::Check => Some(SpecVersion::has_check),
+        Verb::Gc | Verb::Status => Some(SpecVersion::has_gc_and_status),
+        Verb::Add | Verb::Del | Verb::Version => None,
     };
     let refuse =
         |msg: String, details: String| Err(Refusal::new(version, ErrorCode::INCOMPATIBLE_VERSION, msg, details));
-    if !allowed {
-        return refuse(format!("config version does not allow {}", verb.as_str()), String::new());
+    if let Some(has_verb) = gate {
+        if !has_verb(version) {
+            return refuse(format!("config version does not allow {}", verb.as_str()), String::new());
+        }
+        if supported.iter().all(|v| *v < version) {
+            return refuse(format!("plugin version does not allow {}", verb.as_str()), String::new());
+        }
     }
     if !supported.contains(&version) {
         return refuse("incompatible CNI versions".to_owned(), crate::types::incompatible(version.as_str(), supported));
@@ -319,18 +335,6 @@ fn write_error(stdout: &mut dyn Write, refusal: &Refusal) -> std::io::Result<()>
     {
         map.insert("details".to_owned(), reply.details.clone().into());
     }
-    stdout.write_all(pretty(&object).as_bytes())?;
+    stdout.write_all(json::pretty(&object).as_bytes())?;
     stdout.flush()
-}
-
-/// JSON indented by four spaces, without a newline at the end, as the reference prints.
-fn pretty(value: &serde_json::Value) -> String {
-    let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    match serde::Serialize::serialize(value, &mut serializer) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
-        // A `Value` always serializes; its compact form cannot fail at all.
-        Err(_) => value.to_string(),
-    }
 }
