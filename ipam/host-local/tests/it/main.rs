@@ -1,0 +1,12 @@
+//! Tests of host-local as others see it: through the whole protocol, as a program, beside the Go reference.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "clippy's leave for tests ends at the bodies of #[test] functions; helpers are tests too"
+)]
+
+mod disk;
+mod interop;
+mod support;
+mod verbs;
