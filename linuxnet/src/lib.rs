@@ -1,4 +1,22 @@
-//! The kernel's network stack.
+//! The kernel's network stack for container networking: what plugins do to links, addresses, routes and firewalls.
+//!
+//! Everything here is a blocking system call on the calling thread, most of them netlink requests. Only [`iptables`]
+//! executes a program.
+//!
+//! * [`netlink::Netlink`] is a socket in one namespace. What changes the kernel is a [`netlink::Request`], made by the
+//!   module of its object ([`link`], [`addr`], [`route`], …) and sent alone or in a [`netlink::Batch`].
+//! * [`undo::Undo`] takes back what a failed ADD did.
+#![warn(missing_docs)]
 
+pub mod addr;
+mod error;
 pub mod iptables;
+pub mod link;
+pub mod netlink;
+mod nl;
+mod packet;
+pub mod route;
 pub mod tag;
+pub mod undo;
+
+pub use error::{NetlinkError, Refusal};

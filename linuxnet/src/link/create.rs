@@ -1,0 +1,134 @@
+//! What all kinds of new link have in common: the one RTM_NEWLINK.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use libcni::netns::Netns;
+use libcni::types::MacAddr;
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::error::NetlinkError;
+use crate::netlink::{Mode, Request};
+use crate::packet::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+
+use super::Dev;
+
+/// Why a link cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The container has an interface of this name already.
+    #[error(
+        "cannot create veth {name}: the container has an interface {name} already; hint: another attachment uses this \
+         interface name, or an earlier ADD was not followed by DEL"
+    )]
+    ContainerNameTaken {
+        /// The name of the container's end.
+        name: String,
+    },
+    /// The host has a link of the wished name already.
+    #[error("cannot create link {name}: the host has a link of this name already")]
+    HostNameTaken {
+        /// The name of the host's end.
+        name: String,
+    },
+    /// Every random name was taken.
+    #[error("cannot create veth {name}: {attempts} random names for the host's end were all taken")]
+    NoFreeName {
+        /// The name of the container's end.
+        name: String,
+        /// How many names were tried.
+        attempts: u32,
+    },
+    /// A bridge is wanted, and something else has its name.
+    #[error("\"{name}\" already exists but is not a bridge (it is {})", if kind.is_empty() { "no virtual link" } else { kind })]
+    NotABridge {
+        /// The name.
+        name: String,
+        /// Its kind; empty for hardware.
+        kind: String,
+    },
+    /// The kernel gave no random bytes.
+    #[error("cannot make a random name or address")]
+    Random(#[source] Errno),
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// A link to be made. What one kind alone has is in `data`.
+#[derive(Debug)]
+pub(super) struct NewLink<'a> {
+    pub(super) name: &'a str,
+    pub(super) mac: Option<MacAddr>,
+    pub(super) mtu: Option<u32>,
+    pub(super) queues: Option<u32>,
+    pub(super) master: Option<Dev<'a>>,
+    pub(super) netns: Option<&'a Netns>,
+    pub(super) up: bool,
+}
+
+impl<'a> NewLink<'a> {
+    pub(super) fn called(name: &'a str) -> Self {
+        Self { name, mac: None, mtu: None, queues: None, master: None, netns: None, up: false }
+    }
+
+    /// Header and attributes, without the kind: the form of a veth's other end too.
+    pub(super) fn message(&self) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        if self.up {
+            message.header.flags = LinkFlags::Up;
+            message.header.change_mask = LinkFlags::Up;
+        }
+        let attributes = [
+            Some(LinkAttribute::IfName(self.name.to_owned())),
+            self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())),
+            self.mtu.map(LinkAttribute::Mtu),
+            self.queues.map(LinkAttribute::NumTxQueues),
+            self.queues.map(LinkAttribute::NumRxQueues),
+            self.master.map(|master| LinkAttribute::Controller(master.index)),
+            self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())),
+        ];
+        message.attributes.extend(attributes.into_iter().flatten());
+        message
+    }
+
+    /// The request that makes it.
+    pub(super) fn request(&self, doing: String, kind: InfoKind, data: InfoData) -> Request {
+        let mut message = self.message();
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+        Request::new(doing, libc::RTM_NEWLINK, Mode::Create, &message)
+    }
+}
+
+/// A random Ethernet address: locally administered, of a single interface. An address that is given at creation is
+/// left alone by udev, and a bridge with one does not take its ports'.
+///
+/// # Errors
+/// If the kernel gives no random bytes.
+pub fn random_mac() -> Result<MacAddr, LinkError> {
+    let [first, rest @ ..] = random::<6>().map_err(LinkError::Random)?;
+    let [b, c, d, e, f] = rest;
+    Ok(MacAddr([first & 0xfc | 0x02, b, c, d, e, f]))
+}
+
+/// Random bytes of getrandom(2). So few never come in parts and are not interrupted.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Errno> {
+    let mut bytes = [0u8; N];
+    // SAFETY: pointer and length are those of `bytes`, which outlives the call.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    Errno::result(got).map(|_all| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_addresses_are_local_and_of_one_interface() {
+        let (a, b) = (random_mac().unwrap(), random_mac().unwrap());
+        for MacAddr([first, ..]) in [a, b] {
+            assert_eq!(first & 3, 2, "{first:x}");
+        }
+        assert_ne!(a, b);
+    }
+}

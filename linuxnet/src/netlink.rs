@@ -1,0 +1,260 @@
+//! The routing socket (rtnetlink): one request, several in one send, and dumps.
+
+use libcni::netns::Netns;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::SockProtocol;
+
+use crate::error::{Cause, NetlinkError};
+use crate::nl::{Reply, Socket, frame};
+use crate::packet::{self, Emitable};
+
+/// How often a list is read again when others changed it meanwhile (`NLM_F_DUMP_INTR`); as the reference.
+const DUMP_ATTEMPTS: u32 = 5;
+/// The most messages of a batch in one send. Each may be answered by an error of some 800 bytes of the kernel's
+/// accounting, and all of them must fit the receive buffer (208 KiB by default) at once.
+const BATCH_MESSAGES: usize = 100;
+
+/// Flags of netlink(7) for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Changes or removes what exists.
+    Change,
+    /// Creates; what exists already is an error if the kernel can tell (`NLM_F_EXCL`).
+    Create,
+    /// Creates without `NLM_F_EXCL`: another route to the same destination may exist beside it.
+    Add,
+}
+
+impl Mode {
+    fn flags(self) -> libc::c_int {
+        match self {
+            Self::Change => 0,
+            Self::Create => libc::NLM_F_CREATE | libc::NLM_F_EXCL,
+            Self::Add => libc::NLM_F_CREATE,
+        }
+    }
+}
+
+/// One change to ask the kernel for, and what it is in words: `add address 10.1.0.5/16 to eth0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    doing: String,
+    kind: u16,
+    mode: Mode,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// `doing` completes "cannot …"; `kind` is `RTM_…`.
+    pub(crate) fn new(doing: impl Into<String>, kind: u16, mode: Mode, message: &impl Emitable) -> Self {
+        Self { doing: doing.into(), kind, mode, body: packet::bytes(message) }
+    }
+
+    /// What it does, in words.
+    #[must_use]
+    pub fn doing(&self) -> &str {
+        &self.doing
+    }
+
+    /// The message without its netlink header, for tests against captured bytes.
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Changes that are sent together: one system call, one acknowledgement.
+///
+/// It is no transaction. Each change stands for itself, and those after a failed one are done all the same; order
+/// them so that they fail or do no harm then. (An address, its link up, the routes through it: without the address
+/// the routes fail too.)
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    requests: Vec<Request>,
+}
+
+impl Batch {
+    /// Nothing to do yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a change.
+    pub fn push(&mut self, request: Request) {
+        self.requests.push(request);
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Has the kernel do it all, in order.
+    ///
+    /// # Errors
+    /// The first change that failed, by name, with the kernel's reason.
+    pub fn send(&self, netlink: &mut Netlink) -> Result<(), NetlinkError> {
+        self.requests.chunks(BATCH_MESSAGES).try_for_each(|part| netlink.send(part))
+    }
+}
+
+impl Extend<Request> for Batch {
+    fn extend<I: IntoIterator<Item = Request>>(&mut self, requests: I) {
+        self.requests.extend(requests);
+    }
+}
+
+impl FromIterator<Request> for Batch {
+    fn from_iter<I: IntoIterator<Item = Request>>(requests: I) -> Self {
+        Self { requests: requests.into_iter().collect() }
+    }
+}
+
+/// A blocking rtnetlink socket of one network namespace: it stays in the one that it was opened in. Errors carry the
+/// kernel's own words, and filters of dumps are checked strictly (`NETLINK_EXT_ACK`, `NETLINK_GET_STRICT_CHK`).
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    out: Vec<u8>,
+}
+
+impl Netlink {
+    /// Opens a socket in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// If the kernel makes no socket.
+    pub fn open() -> Result<Self, NetlinkError> {
+        let socket = Socket::open(SockProtocol::NetlinkRoute)
+            .map_err(|errno| NetlinkError::new("open a netlink socket", Cause::Socket(errno)))?;
+        // Before Linux 4.20 there is no such option, and filters of dumps are ignored: readers filter again.
+        let _ = socket.enable(libc::NETLINK_GET_STRICT_CHK);
+        Ok(Self { socket, out: Vec::with_capacity(1024) })
+    }
+
+    /// Opens a socket in `netns`; the calling thread is back in its own namespace afterwards.
+    ///
+    /// # Errors
+    /// If the namespace cannot be entered, or the kernel makes no socket.
+    pub fn open_in(netns: &Netns) -> Result<Self, NetlinkError> {
+        let doing = || format!("open a netlink socket in network namespace \"{}\"", netns.path().display());
+        netns.within(Self::open).map_err(|e| NetlinkError::new(doing(), e))?
+    }
+
+    /// Has the kernel do one thing.
+    ///
+    /// # Errors
+    /// The request in words, with the kernel's reason as source.
+    pub fn run(&mut self, request: Request) -> Result<(), NetlinkError> {
+        self.send(&[request])
+    }
+
+    /// Has the kernel do several things in one send. The kernel answers every failure, and success only where it is
+    /// asked to: so the last message alone asks, and its answer is the end.
+    fn send(&mut self, requests: &[Request]) -> Result<(), NetlinkError> {
+        let Some((last, before)) = requests.split_last() else { return Ok(()) };
+        self.out.clear();
+        let first_sequence = self.frame(requests.first().unwrap_or(last), before.is_empty());
+        for (at, request) in requests.iter().enumerate().skip(1) {
+            self.frame(request, at == before.len());
+        }
+        self.socket.send(&self.out).map_err(|cause| NetlinkError::new(last.doing.as_str(), cause))?;
+        let mut failed = None;
+        loop {
+            let messages = self.socket.receive().map_err(|cause| NetlinkError::new(last.doing.as_str(), cause))?;
+            for message in messages {
+                let at = message.sequence.wrapping_sub(first_sequence);
+                let Some(request) = usize::try_from(at).ok().and_then(|at| requests.get(at)) else { continue };
+                match message.reply() {
+                    Reply::Refused(refusal) if failed.is_none() => {
+                        failed = Some(NetlinkError::new(request.doing.as_str(), refusal));
+                    }
+                    Reply::Refused(_) | Reply::Done => {}
+                    Reply::Data(_) => continue,
+                }
+                if std::ptr::eq(request, last) {
+                    return failed.map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+
+    /// Appends `request` to what is sent next, and gives its sequence number.
+    fn frame(&mut self, request: &Request, acknowledge: bool) -> u32 {
+        let sequence = self.socket.next_sequence();
+        let ack = if acknowledge { libc::NLM_F_ACK } else { 0 };
+        let flags = libc::NLM_F_REQUEST | request.mode.flags() | ack;
+        frame(&mut self.out, request.kind, flag_bits(flags), sequence, &request.body, &[]);
+        sequence
+    }
+
+    /// Asks for one object. `None`: there is none.
+    pub(crate) fn get<T>(
+        &mut self,
+        request: &Request,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, NetlinkError> {
+        let fault = |cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
+        self.out.clear();
+        let sequence = self.socket.next_sequence();
+        frame(&mut self.out, request.kind, flag_bits(libc::NLM_F_REQUEST), sequence, &request.body, &[]);
+        self.socket.send(&self.out).map_err(fault)?;
+        loop {
+            let mut messages = self.socket.receive().map_err(fault)?;
+            let Some(message) = messages.find(|m| m.sequence == sequence) else { continue };
+            return match message.reply() {
+                Reply::Data(object) => parse(object).map(Some).ok_or_else(|| fault(Cause::Answer("it is cut off"))),
+                Reply::Done => Ok(None),
+                Reply::Refused(refusal) if matches!(refusal.errno, Errno::ENODEV | Errno::ENOENT) => Ok(None),
+                Reply::Refused(refusal) => Err(fault(refusal.into())),
+            };
+        }
+    }
+
+    /// Asks for a list, and reads it again when it changed meanwhile. `parse` gives `None` for what is not wanted.
+    pub(crate) fn dump<T>(
+        &mut self,
+        request: &Request,
+        mut parse: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        for _attempt in 0..DUMP_ATTEMPTS {
+            if let Some(objects) = self.dump_once(request, &mut parse)? {
+                return Ok(objects);
+            }
+        }
+        Err(NetlinkError::new(request.doing.as_str(), Cause::Unsteady(DUMP_ATTEMPTS)))
+    }
+
+    /// `None`: the list changed while it was read.
+    fn dump_once<T>(
+        &mut self,
+        request: &Request,
+        parse: &mut impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NetlinkError> {
+        let fault = |cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
+        self.out.clear();
+        let sequence = self.socket.next_sequence();
+        let flags = flag_bits(libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
+        frame(&mut self.out, request.kind, flags, sequence, &request.body, &[]);
+        self.socket.send(&self.out).map_err(fault)?;
+        let (mut objects, mut steady) = (Vec::new(), true);
+        loop {
+            for message in self.socket.receive().map_err(fault)?.filter(|m| m.sequence == sequence) {
+                steady &= !message.is_interrupted();
+                match message.reply() {
+                    Reply::Data(object) => objects.extend(parse(object)),
+                    Reply::Done => return Ok(steady.then_some(objects)),
+                    // The kernel was stopped by a signal before it began (netlink_rcv_skb, EINTR).
+                    Reply::Refused(refusal) if refusal.errno == Errno::EINTR => return Ok(None),
+                    Reply::Refused(refusal) => return Err(fault(refusal.into())),
+                }
+            }
+        }
+    }
+}
+
+fn flag_bits(flags: libc::c_int) -> u16 {
+    u16::try_from(flags).unwrap_or_default()
+}

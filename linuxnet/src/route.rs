@@ -1,0 +1,285 @@
+//! Routes (`ip route`).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use nix::libc;
+
+use crate::addr::ip;
+use crate::error::NetlinkError;
+use crate::link::Dev;
+use crate::netlink::{Mode, Netlink, Request};
+use crate::nl::{attributes, find, ne32};
+use crate::packet::{
+    AddressFamily, RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
+};
+
+/// The number of the main routing table.
+pub const MAIN: u32 = 254;
+/// The number of the table in which the kernel keeps its own addresses.
+pub const LOCAL: u32 = 255;
+/// `RTAX_MTU` and `RTAX_ADVMSS` of linux/rtnetlink.h.
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
+/// `RTN_UNICAST`: a route to somewhere, not a local address or a prohibition.
+const RTN_UNICAST: u8 = 1;
+
+/// A unicast route. [`Route::to`] leaves out all that can be; the fields are public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix; `0.0.0.0/0` and `::/0` are the default routes.
+    pub dst: IpNet,
+    /// Next hop; `None`: the destination is on the link.
+    pub gw: Option<IpAddr>,
+    /// The index of the link to leave by. Needed to add one; `None` in a list only for routes without a link.
+    pub link: Option<u32>,
+    /// Source address for packets that have none yet.
+    pub src: Option<IpAddr>,
+    /// Path MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Maximal segment size to advertise, in bytes.
+    pub advmss: Option<u32>,
+    /// Metric; lower is preferred. `None` is 0 for IPv4, 1024 for IPv6.
+    pub priority: Option<u32>,
+    /// Routing table.
+    pub table: u32,
+    /// Scope as in rtnetlink(7). `None`: what `ip route` takes, universe with a gateway and link without. IPv6 has
+    /// none.
+    pub scope: Option<u8>,
+}
+
+impl Route {
+    /// A route to `dst`, on the link, in the main table.
+    #[must_use]
+    pub fn to(dst: IpNet) -> Self {
+        Self {
+            dst: dst.trunc(),
+            gw: None,
+            link: None,
+            src: None,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: MAIN,
+            scope: None,
+        }
+    }
+
+    fn family(&self) -> AddressFamily {
+        if self.dst.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+    }
+
+    fn effective_scope(&self) -> u8 {
+        const UNIVERSE: u8 = libc::RT_SCOPE_UNIVERSE;
+        match self.scope {
+            Some(scope) => scope,
+            None if self.gw.is_some() || self.dst.addr().is_ipv6() => UNIVERSE,
+            // Also what lets a later route go via a gateway that this one reaches.
+            None => libc::RT_SCOPE_LINK,
+        }
+    }
+}
+
+impl From<&libcni::types::Route> for Route {
+    fn from(route: &libcni::types::Route) -> Self {
+        Self {
+            gw: route.gw,
+            mtu: route.mtu,
+            advmss: route.advmss,
+            priority: route.priority,
+            table: route.table.unwrap_or(MAIN),
+            scope: route.scope,
+            ..Self::to(route.dst)
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    /// As `ip route` writes it, without the link, whose name it does not know: `10.0.0.0/8 via 10.1.0.1 metric 50
+    /// table 100`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dst)?;
+        self.gw.map_or(Ok(()), |gw| write!(f, " via {gw}"))?;
+        self.src.map_or(Ok(()), |src| write!(f, " src {src}"))?;
+        self.priority.map_or(Ok(()), |priority| write!(f, " metric {priority}"))?;
+        if self.table == MAIN { Ok(()) } else { write!(f, " table {}", self.table) }
+    }
+}
+
+/// Adds a route by `dev` (`ip route append`, without the append: `NLM_F_CREATE` alone, as the reference). Beside a
+/// route to the same destination by another gateway it is accepted, and IPv6 makes one route with two next hops of
+/// them; the very same route is refused ([`NetlinkError::is_exists`]).
+#[must_use]
+pub fn add(dev: Dev<'_>, route: &Route) -> Request {
+    Request::new(doing("add", dev, route), libc::RTM_NEWROUTE, Mode::Add, &message(dev, route))
+}
+
+/// Adds a route by `dev` if the destination has none yet with this metric (`ip route add`).
+#[must_use]
+pub fn create(dev: Dev<'_>, route: &Route) -> Request {
+    Request::new(doing("add", dev, route), libc::RTM_NEWROUTE, Mode::Create, &message(dev, route))
+}
+
+/// Removes a route by `dev` (`ip route del`): the first that matches what is said. One that is not there is refused
+/// ([`NetlinkError::is_not_found`]).
+#[must_use]
+pub fn remove(dev: Dev<'_>, route: &Route) -> Request {
+    let mut message = message(dev, route);
+    if route.scope.is_none() {
+        message.header.scope = RouteScope::NoWhere;
+    }
+    message.header.protocol = RouteProtocol::Unspec;
+    Request::new(doing("remove", dev, route), libc::RTM_DELROUTE, Mode::Change, &message)
+}
+
+fn doing(verb: &str, dev: Dev<'_>, route: &Route) -> String {
+    let Route { dst, gw, .. } = route;
+    match gw {
+        Some(gw) => format!("{verb} route {dst} via {gw} dev {}{}", dev.name, Details(route)),
+        None => format!("{verb} route {dst} dev {}{}", dev.name, Details(route)),
+    }
+}
+
+/// What stands after the link in `ip route`'s words.
+struct Details<'a>(&'a Route);
+
+impl fmt::Display for Details<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Route { src, mtu, advmss, priority, table, scope, .. } = self.0;
+        src.map_or(Ok(()), |src| write!(f, " src {src}"))?;
+        priority.map_or(Ok(()), |priority| write!(f, " metric {priority}"))?;
+        mtu.map_or(Ok(()), |mtu| write!(f, " mtu {mtu}"))?;
+        advmss.map_or(Ok(()), |advmss| write!(f, " advmss {advmss}"))?;
+        scope.map_or(Ok(()), |scope| write!(f, " scope {scope}"))?;
+        if *table == MAIN { Ok(()) } else { write!(f, " table {table}") }
+    }
+}
+
+fn message(dev: Dev<'_>, route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = route.family();
+    message.header.destination_prefix_length = route.dst.prefix_len();
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::from(route.effective_scope());
+    message.header.kind = RouteType::Unicast;
+    // The header's field has one byte; larger numbers stand in the attribute alone.
+    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    let metrics: Vec<_> =
+        [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)].into_iter().flatten().collect();
+    let attributes = [
+        (route.dst.prefix_len() > 0).then(|| RouteAttribute::Destination(RouteAddress::from(route.dst.network()))),
+        route.gw.map(|gw| RouteAttribute::Gateway(RouteAddress::from(gw))),
+        Some(RouteAttribute::Oif(dev.index)),
+        route.src.map(|src| RouteAttribute::PrefSource(RouteAddress::from(src))),
+        route.priority.map(RouteAttribute::Priority),
+        (route.table > 255).then_some(RouteAttribute::Table(route.table)),
+        (!metrics.is_empty()).then_some(RouteAttribute::Metrics(metrics)),
+    ];
+    message.attributes.extend(attributes.into_iter().flatten());
+    message
+}
+
+/// Which routes to list; `None` is no condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this table.
+    pub table: Option<u32>,
+    /// By the link with this index.
+    pub link: Option<u32>,
+}
+
+impl Netlink {
+    /// The unicast routes of both families that match (`ip route show table T dev DEV`, and `ip -6`). Routes with
+    /// several next hops come once for each.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn routes(&mut self, filter: Filter) -> Result<Vec<Route>, NetlinkError> {
+        let mut routes = self.routes_of(AddressFamily::Inet, filter)?;
+        routes.extend(self.routes_of(AddressFamily::Inet6, filter)?);
+        Ok(routes)
+    }
+
+    fn routes_of(&mut self, family: AddressFamily, filter: Filter) -> Result<Vec<Route>, NetlinkError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message.attributes.extend(filter.table.map(RouteAttribute::Table));
+        message.attributes.extend(filter.link.map(RouteAttribute::Oif));
+        let request = Request::new("list routes", libc::RTM_GETROUTE, Mode::Change, &message);
+        // Kernels without strict checking list everything.
+        let wanted = |route: &Route| {
+            filter.table.is_none_or(|table| route.table == table)
+                && filter.link.is_none_or(|_| route.link == filter.link)
+        };
+        match self.dump(&request, |bytes| Some(parse(bytes).into_iter().filter(wanted).collect::<Vec<_>>())) {
+            Ok(routes) => Ok(routes.into_iter().flatten().collect()),
+            // There is no such table, or no such family in this kernel.
+            Err(e) if e.is_not_found() || e.errno() == Some(nix::errno::Errno::EAFNOSUPPORT) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Reads an `RTM_NEWROUTE`: one route for each next hop, none if it is of another type or cut off.
+fn parse(message: &[u8]) -> Vec<Route> {
+    parse_common(message).map(|(route, hops)| expand(route, hops)).unwrap_or_default()
+}
+
+/// The route, and its next hops where there are several (`RTA_MULTIPATH`).
+fn parse_common(message: &[u8]) -> Option<(Route, &[u8])> {
+    // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags (u32).
+    let &[family, prefix, _source, _tos, table, _protocol, scope, kind] = message.first_chunk()?;
+    let unspecified = match i32::from(family) {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if kind != RTN_UNICAST {
+        return None;
+    }
+    let mut route = Route::to(IpNet::new(unspecified, prefix).ok()?);
+    route.table = u32::from(table);
+    route.scope = Some(scope);
+    let mut hops: &[u8] = &[];
+    for (kind, value) in attributes(message.get(12..)?) {
+        match kind {
+            libc::RTA_DST => route.dst = IpNet::new(ip(value)?, prefix).ok()?,
+            libc::RTA_GATEWAY => route.gw = ip(value),
+            libc::RTA_VIA => route.gw = value.get(2..).and_then(ip),
+            libc::RTA_OIF => route.link = ne32(value),
+            libc::RTA_PREFSRC => route.src = ip(value),
+            libc::RTA_PRIORITY => route.priority = ne32(value),
+            libc::RTA_TABLE => route.table = ne32(value)?,
+            libc::RTA_METRICS => {
+                route.mtu = find(value, RTAX_MTU).and_then(ne32);
+                route.advmss = find(value, RTAX_ADVMSS).and_then(ne32);
+            }
+            libc::RTA_MULTIPATH => hops = value,
+            _ => {}
+        }
+    }
+    Some((route, hops))
+}
+
+fn expand(route: Route, mut hops: &[u8]) -> Vec<Route> {
+    if hops.is_empty() {
+        return vec![route];
+    }
+    let mut routes = Vec::new();
+    // struct rtnexthop: length (u16), flags, hops, index (i32); then attributes.
+    while let Some(length) = hops.first_chunk().map(|bytes| usize::from(u16::from_ne_bytes(*bytes)))
+        && let Some(hop) = hops.get(..length)
+        && let Some(link) = hop.get(4..8).and_then(ne32)
+    {
+        let gw = attributes(hop.get(8..).unwrap_or_default()).find_map(|(kind, value)| match kind {
+            libc::RTA_GATEWAY => ip(value),
+            libc::RTA_VIA => value.get(2..).and_then(ip),
+            _ => None,
+        });
+        routes.push(Route { gw, link: Some(link), ..route.clone() });
+        hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    routes
+}
