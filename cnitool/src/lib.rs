@@ -1,1 +1,60 @@
-//! Runs CNI networks from the command line.
+//! Runs CNI networks from the command line: the verbs, flags and environment of the Go cnitool, and more.
+
+mod args;
+mod attach;
+mod collect;
+mod error;
+mod inspect;
+mod report;
+mod session;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use libcni::plugin::Env;
+
+use args::{Cli, Command};
+use error::ToolError;
+use session::Session;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // --help goes to stdout and is no error; with the stream closed there is nobody to tell.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(error::USAGE));
+        }
+    };
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    ExitCode::from(run(&cli, &Env::of_process(), &mut stdout, &mut stderr))
+}
+
+/// Runs `cli`; the exit code.
+fn run(cli: &Cli, env: &Env, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    match execute(cli, env, stdout, stderr).and_then(|()| stdout.flush().map_err(ToolError::Output)) {
+        Ok(()) => error::OK,
+        Err(fault) => {
+            // The exit code says it too.
+            let _ = report::error(stderr, &fault);
+            fault.exit_code()
+        }
+    }
+}
+
+fn execute(cli: &Cli, env: &Env, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<(), ToolError> {
+    let mut session = Session::new(&cli.global, env, stdout, stderr)?;
+    match &cli.command {
+        Command::Add(target) => attach::add(&mut session, target),
+        Command::Check(target) => attach::check(&mut session, target),
+        Command::Del(target) => attach::del(&mut session, target),
+        Command::Gc(options) => collect::gc(&mut session, options),
+        Command::Status(target) => collect::status(&mut session, &target.network),
+        Command::Version => inspect::version(&mut session),
+        Command::Validate(network) => inspect::validate(&mut session, &network.network),
+        Command::Attachments(options) => inspect::attachments(&mut session, options.json),
+    }
+}

@@ -90,6 +90,19 @@ pub fn member_or_null<'v>(object: &'v Map<String, Value>, key: &str) -> Option<&
     object.get(key).or_else(|| object.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
+/// JSON indented by four spaces, without a newline at the end, as the reference prints results and errors.
+#[must_use]
+pub fn pretty(value: &Value) -> String {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    match serde::Serialize::serialize(value, &mut serializer) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        // A `Value` always serializes; its compact form cannot fail at all.
+        Err(_) => value.to_string(),
+    }
+}
+
 /// The error inside the decoder: the path grows as the fault travels outwards.
 #[derive(Debug)]
 struct Fault {

@@ -94,6 +94,29 @@ pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
+/// The regular files of `dir` and links to them, sorted by path; a missing `dir` has none.
+///
+/// # Errors
+/// [`StoreError`] if the directory cannot be listed.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let fault = |e| StoreError::on("list directory", dir)(e);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(e) => return Err(fault(e)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fault)?.path();
+        // What cannot be examined, as a dangling link, is left for the reader to stumble on and report.
+        if fs::metadata(&path).map_or(true, |meta| meta.is_file()) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// Removes the file at `path`; absent is success.
 ///
 /// # Errors

@@ -269,7 +269,7 @@ fn add(
         })
         .and_then(|reply| {
             stdout
-                .write_all(pretty(&reply).as_bytes())
+                .write_all(json::pretty(&reply).as_bytes())
                 .and_then(|()| stdout.flush())
                 .map_err(|e| io_error(version, "cannot write the result", &e))
         });
@@ -335,18 +335,6 @@ fn write_error(stdout: &mut dyn Write, refusal: &Refusal) -> std::io::Result<()>
     {
         map.insert("details".to_owned(), reply.details.clone().into());
     }
-    stdout.write_all(pretty(&object).as_bytes())?;
+    stdout.write_all(json::pretty(&object).as_bytes())?;
     stdout.flush()
-}
-
-/// JSON indented by four spaces, without a newline at the end, as the reference prints.
-fn pretty(value: &serde_json::Value) -> String {
-    let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    match serde::Serialize::serialize(value, &mut serializer) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
-        // A `Value` always serializes; its compact form cannot fail at all.
-        Err(_) => value.to_string(),
-    }
 }

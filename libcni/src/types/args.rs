@@ -54,6 +54,23 @@ impl CniArgs {
         Ok(Self { pairs })
     }
 
+    /// The arguments `pairs`, in this order.
+    ///
+    /// # Errors
+    /// [`ArgsError::InvalidPair`] for a key or value with `=` or `;` in it, or an empty key: no plugin could read it.
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, ArgsError> {
+        match pairs.iter().find(|(k, v)| k.is_empty() || k.contains(['=', ';']) || v.contains(['=', ';'])) {
+            Some((key, value)) => Err(ArgsError::InvalidPair(format!("{key}={value}"))),
+            None => Ok(Self { pairs }),
+        }
+    }
+
+    /// All keys and values, in their order.
+    #[must_use]
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
     /// The value of `key` (case-sensitive); the last one where it is repeated.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
@@ -81,6 +98,16 @@ impl CniArgs {
     }
 }
 
+impl fmt::Display for CniArgs {
+    /// `K=V;K2=V2`, as in `CNI_ARGS`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pairs.iter().enumerate().try_for_each(|(i, (key, value))| {
+            let separator = if i == 0 { "" } else { ";" };
+            write!(f, "{separator}{key}={value}")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +119,8 @@ mod tests {
         assert_eq!(args.value("mac"), None);
         assert_eq!(args.require_known(&["MAC"]), Ok(()));
         assert_eq!(CniArgs::parse("A=1;"), Err(ArgsError::InvalidPair(String::new())));
+        assert_eq!(CniArgs::from_pairs(args.pairs().to_vec()).unwrap().to_string(), args.to_string());
+        assert!(CniArgs::from_pairs(vec![("A".into(), "1;B=2".into())]).is_err());
         assert_eq!(CniArgs::parse("A=1=2"), Err(ArgsError::InvalidPair("A=1=2".into())));
     }
 

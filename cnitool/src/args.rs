@@ -1,0 +1,122 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Environment:
+  NETCONFPATH    directory of network configurations (default /etc/cni/net.d)
+  CNI_PATH       directories of plugins, joined by `:`
+  CNI_ARGS       arguments for the plugins, K=V;K2=V2
+  CAP_ARGS       values for capabilities, a JSON object such as {\"portMappings\": [...]}
+  CNI_IFNAME     interface name, where --ifname is not given (default eth0)
+  CNI_CACHE_DIR  where attachments are remembered, where --cache-dir is not given (default /var/lib/cni)
+  TRACEPARENT, TRACESTATE, BAGGAGE and everything else are passed on to the plugins.
+
+Exit codes:
+  0  done
+  1  a plugin failed; its code, message and causes are on stderr
+  2  the command line is wrong
+  3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
+  4  what was attached cannot be remembered or recalled (the cache directory), or output failed
+  5  status: the network is not ready (codes 50 and 51)";
+
+/// Runs CNI network configurations: adds, checks and removes an interface in a network namespace that exists already.
+#[derive(Debug, Parser)]
+#[command(name = "cnitool", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Global {
+    /// Interface name in the container (default: CNI_IFNAME or eth0)
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) ifname: Option<String>,
+    /// Where attachments are remembered (default: CNI_CACHE_DIR or /var/lib/cni)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Stop a plugin that takes longer than this many seconds (default: no limit)
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) timeout: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add a network interface to a network namespace and print the result
+    Add(AddTarget),
+    /// Check that a network interface is as `add` made it
+    Check(Target),
+    /// Remove a network interface from a network namespace
+    Del(Target),
+    /// Remove what is left of attachments whose network namespace is gone
+    Gc(GcOptions),
+    /// Ask whether `add` could succeed now
+    Status(GcTarget),
+    /// Print the version of cnitool and of the plugins in CNI_PATH
+    Version,
+    /// Check a network configuration: it parses, its plugins exist and speak its version
+    Validate(NetworkArg),
+    /// List the attachments in the cache
+    Attachments(AttachmentsOptions),
+}
+
+/// A network and a namespace; the Go tool ignores further arguments, and so do we.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Name of the network: the `name` in a file of NETCONFPATH
+    #[arg(value_name = "NETWORK")]
+    pub(crate) network: String,
+    /// Path of the network namespace, such as /run/netns/web
+    #[arg(value_name = "NETNS")]
+    pub(crate) netns: PathBuf,
+    #[arg(hide = true)]
+    ignored: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddTarget {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// After a failure, leave what the plugins before it made, to look at it
+    #[arg(long)]
+    pub(crate) keep_on_failure: bool,
+}
+
+/// A network; the namespace is not needed, but the Go tool demands one.
+#[derive(Debug, Args)]
+pub(crate) struct GcTarget {
+    /// Name of the network
+    #[arg(value_name = "NETWORK")]
+    pub(crate) network: String,
+    /// Not used; accepted because the Go tool wants it
+    #[arg(value_name = "NETNS")]
+    ignored: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcOptions {
+    #[command(flatten)]
+    pub(crate) target: GcTarget,
+    /// Remove every attachment of the network, also those whose namespace is alive, as the Go tool does
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArg {
+    /// Name of a network, or path of a configuration file (has a `/` or ends in .conflist, .conf or .json)
+    #[arg(value_name = "NETWORK|FILE")]
+    pub(crate) network: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachmentsOptions {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}

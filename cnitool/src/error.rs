@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+
+use libcni::ErrorCode;
+use libcni::runtime::{CacheError, ConflistError, LoadError, PluginFault, RuntimeError};
+use libcni::types::ArgsError;
+
+/// Exit codes, as `--help` lists them.
+pub(crate) const OK: u8 = 0;
+const PLUGIN_FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+const CONFIGURATION: u8 = 3;
+const STATE: u8 = 4;
+const NOT_READY: u8 = 5;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ToolError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("cannot use {}", path.display())]
+    File { path: PathBuf, source: ConflistError },
+    #[error("invalid value \"{value}\" of {variable}, expected {expected}")]
+    Variable { variable: &'static str, value: String, expected: &'static str },
+    #[error("invalid CNI_ARGS pair \"{0}\", expected KEY=VALUE;KEY=VALUE")]
+    CniArgs(String),
+    #[error("invalid CNI_ARGS")]
+    UnusableArgs(#[source] ArgsError),
+    #[error("invalid interface name \"{0}\": {1}")]
+    IfName(String, libcni::names::NameError),
+    #[error("cannot make \"{}\" an absolute path", path.display())]
+    Netns { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error("cannot read the cache")]
+    Cache(#[from] CacheError),
+    #[error(
+        "cannot tell which attachments of network \"{network}\" are alive: {} is no cache entry: {reason}",
+        path.display()
+    )]
+    UnknownAttachment { network: String, path: PathBuf, reason: String },
+    #[error("cannot write the output")]
+    Output(#[source] std::io::Error),
+}
+
+impl ToolError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Load(_)
+            | Self::File { .. }
+            | Self::Variable { .. }
+            | Self::CniArgs(_)
+            | Self::UnusableArgs(_)
+            | Self::IfName(..)
+            | Self::Netns { .. } => CONFIGURATION,
+            Self::Runtime(fault) => runtime_exit_code(fault),
+            Self::Cache(_) | Self::UnknownAttachment { .. } | Self::Output(_) => STATE,
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Load(LoadError::NotFound { present, .. }) if !present.is_empty() => {
+                Some(format!("the networks there are: {}", present.join(", ")))
+            }
+            Self::Load(LoadError::NotFound { .. } | LoadError::Empty(_)) => {
+                Some("set NETCONFPATH to the directory of your .conflist files".to_owned())
+            }
+            Self::Load(LoadError::Directory(_)) | Self::Cache(_) => {
+                Some("run as root, or inside a user namespace that owns the directory".to_owned())
+            }
+            Self::UnknownAttachment { .. } => {
+                Some("remove the file, after a look at what it was; or remove all attachments with --all".to_owned())
+            }
+            Self::Runtime(fault) => runtime_hint(fault),
+            Self::File { .. }
+            | Self::Variable { .. }
+            | Self::CniArgs(_)
+            | Self::UnusableArgs(_)
+            | Self::IfName(..)
+            | Self::Netns { .. }
+            | Self::Output(_) => None,
+        }
+    }
+}
+
+fn runtime_exit_code(fault: &RuntimeError) -> u8 {
+    match fault {
+        RuntimeError::Plugin { verb: libcni::plugin::Verb::Status, .. }
+            if matches!(fault.code(), ErrorCode::PLUGIN_NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY) =>
+        {
+            NOT_READY
+        }
+        RuntimeError::Plugin { source, .. } => match **source {
+            PluginFault::Find(_) => CONFIGURATION,
+            PluginFault::Exec(_) | PluginFault::Result { .. } | PluginFault::Input(_) => PLUGIN_FAILED,
+        },
+        RuntimeError::NotInVersion { .. } | RuntimeError::Incompatible { .. } => CONFIGURATION,
+        RuntimeError::Cache { .. } => STATE,
+        RuntimeError::Stale { source, .. } | RuntimeError::RollBack { source, .. } => runtime_exit_code(source),
+        RuntimeError::Several(failures) => failures.first().map_or(PLUGIN_FAILED, runtime_exit_code),
+    }
+}
+
+fn runtime_hint(fault: &RuntimeError) -> Option<String> {
+    match fault {
+        RuntimeError::Plugin { source, .. } => match &**source {
+            PluginFault::Find(_) => Some("set CNI_PATH to the directory of the plugins".to_owned()),
+            PluginFault::Exec(_) | PluginFault::Result { .. } | PluginFault::Input(_) => code_hint(fault.code()),
+        },
+        RuntimeError::NotInVersion { .. } => Some("raise the cniVersion of the network".to_owned()),
+        RuntimeError::Incompatible { .. } => {
+            Some("change the cniVersion of the network, or update the plugin".to_owned())
+        }
+        RuntimeError::Cache { .. } => {
+            Some("choose another cache directory with --cache-dir or CNI_CACHE_DIR".to_owned())
+        }
+        RuntimeError::RollBack { .. } => Some("once the cause is gone, `cnitool del` removes what is left".to_owned()),
+        RuntimeError::Stale { source, .. } => runtime_hint(source),
+        RuntimeError::Several(failures) => failures.iter().find_map(runtime_hint),
+    }
+}
+
+fn code_hint(code: ErrorCode) -> Option<String> {
+    let hint = match code {
+        ErrorCode::TRY_AGAIN_LATER => "the condition passes by itself: try again",
+        ErrorCode::INVALID_NETNS => "give the path of the container's namespace, not of your own",
+        ErrorCode::INCOMPATIBLE_VERSION => "`cnitool validate` lists what the plugins support",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

@@ -1,0 +1,121 @@
+//! version, validate, attachments.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use libcni::runtime::{CachedAttachment, NetworkList};
+use libcni::{SpecVersion, convert, store};
+use serde_json::{Value, json};
+
+use crate::collect::is_alive;
+use crate::error::ToolError;
+use crate::report;
+use crate::session::Session;
+
+pub(crate) fn version(session: &mut Session<'_>) -> Result<(), ToolError> {
+    let versions: Vec<&str> = SpecVersion::ALL.iter().map(|v| v.as_str()).collect();
+    session.print(format_args!("cnitool {}, CNI {}\n", env!("CARGO_PKG_VERSION"), versions.join(", ")))?;
+    let rows: Vec<[String; 3]> = plugins(&session.runtime.plugin_dirs)
+        .into_iter()
+        .map(|(name, path)| {
+            let answer = match session.runtime.plugin_versions(&name) {
+                Ok(versions) => versions.supported.join(", "),
+                Err(fault) => format!("no answer to VERSION: {}", first_line(&libcni::error::causes(Some(&fault)))),
+            };
+            [name, path.display().to_string(), answer]
+        })
+        .collect();
+    if rows.is_empty() {
+        session.warn("no plugins found (hint: set CNI_PATH to their directory)");
+        return Ok(());
+    }
+    report::table(session.stdout, ["PLUGIN", "FILE", "CNI VERSIONS"], &rows).map_err(ToolError::Output)
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The executables of `dirs` by name; the first directory that has one counts.
+fn plugins(dirs: &[PathBuf]) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for path in dirs.iter().flat_map(|dir| store::files(dir).unwrap_or_default()) {
+        let executable = path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        if let Some(name) = name.filter(|_| executable) {
+            found.entry(name).or_insert(path);
+        }
+    }
+    found
+}
+
+pub(crate) fn validate(session: &mut Session<'_>, network: &str) -> Result<(), ToolError> {
+    let path = Path::new(network);
+    let is_file = network.contains('/')
+        || matches!(path.extension().and_then(|e| e.to_str()), Some("conflist" | "conf" | "json"));
+    let list = if is_file {
+        NetworkList::from_file(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?
+    } else {
+        session.network(network)?
+    };
+    let capabilities = session.runtime.validate(&list)?;
+    let plugins: Vec<&str> = list.plugins.iter().map(|plugin| plugin.plugin_type.as_str()).collect();
+    session.print(format_args!("network \"{}\" is valid, CNI {}\n", list.name, list.cni_version))?;
+    session.print(format_args!("plugins: {}\n", plugins.join(", ")))?;
+    if !capabilities.is_empty() {
+        let capabilities: Vec<String> = capabilities.into_iter().collect();
+        session.print(format_args!("capabilities: {}\n", capabilities.join(", ")))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn attachments(session: &mut Session<'_>, as_json: bool) -> Result<(), ToolError> {
+    let cached = session.runtime.cache.attachments()?;
+    for skipped in &cached.skipped {
+        session.warn(skipped);
+    }
+    if as_json {
+        let list: Vec<Value> = cached.attachments.iter().map(object).collect();
+        return session.print(format_args!("{}\n", libcni::json::pretty(&list.into())));
+    }
+    let rows: Vec<[String; 5]> = cached.attachments.iter().map(row).collect();
+    report::table(session.stdout, ["NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "NAMESPACE"], &rows)
+        .map_err(ToolError::Output)
+}
+
+fn row(entry: &CachedAttachment) -> [String; 5] {
+    let netns = match &entry.attachment.netns {
+        Some(path) if is_alive(path) => path.display().to_string(),
+        Some(path) => format!("{} (gone)", path.display()),
+        None => "-".to_owned(),
+    };
+    let addresses = match addresses(entry) {
+        none if none.is_empty() => "-".to_owned(),
+        some => some.join(","),
+    };
+    let id = &entry.attachment.id;
+    [entry.network.to_string(), id.container_id.to_string(), id.ifname.to_string(), addresses, netns]
+}
+
+fn object(entry: &CachedAttachment) -> Value {
+    let attachment = &entry.attachment;
+    let args: BTreeMap<_, _> = attachment.args.pairs().iter().cloned().collect();
+    json!({
+        "network": entry.network,
+        "containerID": attachment.id.container_id,
+        "ifname": attachment.id.ifname,
+        "netns": attachment.netns,
+        "netnsAlive": attachment.netns.as_deref().is_some_and(is_alive),
+        "addresses": addresses(entry),
+        "args": args,
+        "capabilityArgs": attachment.capability_args,
+        "result": entry.result,
+    })
+}
+
+/// The addresses of the result; none where it cannot be understood.
+fn addresses(entry: &CachedAttachment) -> Vec<String> {
+    let result = entry.result.as_ref().and_then(|value| convert::result(value, SpecVersion::DEFAULT).ok());
+    result.unwrap_or_default().ips.iter().map(|ip| ip.address.to_string()).collect()
+}

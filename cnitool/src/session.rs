@@ -1,0 +1,172 @@
+//! What every command needs: the runtime, the configuration directory, the streams.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use libcni::plugin::Env;
+use libcni::runtime::{Attachment, DEFAULT_CACHE_DIR, NetworkList, Runtime, find_network};
+use libcni::types::{AttachmentId, CniArgs};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha512};
+
+use crate::args::{Global, Target};
+use crate::error::ToolError;
+
+const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
+
+pub(crate) struct Session<'s> {
+    pub(crate) runtime: Runtime,
+    conf_dir: PathBuf,
+    ifname: String,
+    env: &'s Env,
+    pub(crate) stdout: &'s mut dyn Write,
+    stderr: &'s mut dyn Write,
+}
+
+impl<'s> Session<'s> {
+    pub(crate) fn new(
+        options: &Global,
+        env: &'s Env,
+        stdout: &'s mut dyn Write,
+        stderr: &'s mut dyn Write,
+    ) -> Result<Self, ToolError> {
+        let cache_dir = options.cache_dir.clone().or_else(|| env.var("CNI_CACHE_DIR").map(PathBuf::from));
+        let mut runtime =
+            Runtime::new(env.cni_path()).with_cache_dir(&cache_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR)));
+        runtime.env = env.clone();
+        runtime.timeout = options.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let ifname = options.ifname.as_deref().or_else(|| env.var("CNI_IFNAME")).unwrap_or("eth0");
+        Ok(Self {
+            runtime,
+            conf_dir: env.var("NETCONFPATH").unwrap_or(DEFAULT_CONF_DIR).into(),
+            ifname: ifname.to_owned(),
+            env,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// The network of this name; files that cannot be used are named on stderr.
+    pub(crate) fn network(&mut self, name: &str) -> Result<NetworkList, ToolError> {
+        let found = find_network(&self.conf_dir, name)?;
+        for skipped in &found.skipped {
+            self.warn(skipped);
+        }
+        Ok(found.list)
+    }
+
+    /// The attachment that the command line and the environment describe.
+    pub(crate) fn attachment(&self, target: &Target) -> Result<Attachment, ToolError> {
+        let netns =
+            absolute(&target.netns).map_err(|source| ToolError::Netns { path: target.netns.clone(), source })?;
+        let container_id = container_id(&netns);
+        let id = AttachmentId {
+            container_id: container_id.parse().map_err(|_rule| ToolError::Variable {
+                variable: "NETNS",
+                value: container_id,
+                expected: "a path",
+            })?,
+            ifname: self.ifname.parse().map_err(|rule| ToolError::IfName(self.ifname.clone(), rule))?,
+        };
+        let args = self.cni_args()?.unwrap_or_default();
+        Ok(Attachment { id, netns: Some(netns), args, capability_args: self.capability_args()?.unwrap_or_default() })
+    }
+
+    /// `attachment` with the arguments of its ADD where the environment has none: plugins such as portmap need them
+    /// to find what they made.
+    pub(crate) fn with_cached_args(
+        &self,
+        list: &NetworkList,
+        mut attachment: Attachment,
+    ) -> Result<Attachment, ToolError> {
+        if let Ok(Some(cached)) = self.runtime.cache.read(&list.name, &attachment.id) {
+            if self.cni_args()?.is_none() {
+                attachment.args = cached.attachment.args;
+            }
+            if self.capability_args()?.is_none() {
+                attachment.capability_args = cached.attachment.capability_args;
+            }
+        }
+        Ok(attachment)
+    }
+
+    /// `CNI_ARGS`: each pair exactly one `=`, something on both sides.
+    fn cni_args(&self) -> Result<Option<CniArgs>, ToolError> {
+        let Some(text) = self.env.var("CNI_ARGS") else { return Ok(None) };
+        let pair = |pair: &str| match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() && !value.is_empty() && !value.contains('=') => {
+                Ok((key.to_owned(), value.to_owned()))
+            }
+            _ => Err(ToolError::CniArgs(pair.to_owned())),
+        };
+        let pairs = text.split(';').map(pair).collect::<Result<_, _>>()?;
+        CniArgs::from_pairs(pairs).map(Some).map_err(ToolError::UnusableArgs)
+    }
+
+    fn capability_args(&self) -> Result<Option<Map<String, Value>>, ToolError> {
+        let Some(text) = self.env.var("CAP_ARGS") else { return Ok(None) };
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => Ok(Some(object)),
+            Ok(Value::Null) => Ok(None),
+            Ok(_) | Err(_) => Err(ToolError::Variable {
+                variable: "CAP_ARGS",
+                value: text.to_owned(),
+                expected: "a JSON object such as {\"portMappings\": []}",
+            }),
+        }
+    }
+
+    pub(crate) fn print(&mut self, text: impl Display) -> Result<(), ToolError> {
+        write!(self.stdout, "{text}").map_err(ToolError::Output)
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Display) {
+        // There is nobody to tell that stderr is closed.
+        let _ = writeln!(self.stderr, "Warning: {text}");
+    }
+}
+
+/// The container ID that the Go tool derives from the absolute path of the namespace.
+fn container_id(netns: &Path) -> String {
+    let digest = Sha512::digest(netns.as_os_str().as_encoded_bytes());
+    let hex: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    format!("cnitool-{hex}")
+}
+
+/// `path` made absolute and cleaned of `.`, `..` and `//` by its text alone, as Go's `filepath.Abs` does, so that the
+/// container ID is the same.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let whole = if path.is_absolute() { path.to_owned() } else { std::env::current_dir()?.join(path) };
+    let mut clean = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) | Component::Normal(_) => clean.push(part),
+        }
+    }
+    Ok(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_container_id_is_that_of_the_go_tool() {
+        assert_eq!(container_id(Path::new("/var/run/netns/testing")), "cnitool-77383ca0a0715733ca6f");
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_go_cleans_them() {
+        for (path, clean) in [("/a//b/./c/", "/a/b/c"), ("/a/../../b", "/b"), ("/", "/")] {
+            assert_eq!(absolute(Path::new(path)).unwrap(), Path::new(clean));
+        }
+        assert_eq!(absolute(Path::new("x/../y")).unwrap(), std::env::current_dir().unwrap().join("y"));
+        assert_eq!(absolute(Path::new("")).unwrap(), std::env::current_dir().unwrap());
+    }
+}

@@ -1,0 +1,190 @@
+//! A node of its own for each test: a host namespace, the world outside, containers, and directories for state.
+//!
+//! ```text
+//!   outside 192.0.2.1, 2001:db8::1  ──veth──  uplink 192.0.2.2, 2001:db8::2  host  ──(the plugins)──  containers
+//! ```
+//! The outside has no route to the containers, so what reaches it and is answered was masqueraded.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libcni::netns::Netns;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Binaries, Container, Firewall, Network, Place, Snapshot, skip};
+
+/// In the sandbox this is a tmpfs that ends with it, also when the tests are killed.
+const STATE: &str = "/run";
+
+/// A machine that runs containers, made of namespaces.
+#[derive(Debug)]
+pub struct Node {
+    /// The machine itself: here the plugins run.
+    pub host: Arc<Place>,
+    /// A machine on the host's uplink.
+    pub outside: Place,
+    /// Where state is kept.
+    dir: TempDir,
+    firewall: Firewall,
+    containers: AtomicUsize,
+}
+
+impl Node {
+    /// A node whose firewall is nf_tables; `None`, with a printed SKIP, outside the sandbox.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        Self::start_with(Firewall::Nftables)
+    }
+
+    /// A node on which `iptables` is the program that `firewall` means, and whose networks use this backend. `None`,
+    /// with a printed SKIP, outside the sandbox or where the backend is missing.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn start_with(firewall: Firewall) -> Option<Self> {
+        if std::env::var_os("FERRULE_SANDBOX").is_none() {
+            skip("not in the sandbox (hint: run scripts/test, or the tests by scripts/in-namespaces)");
+            return None;
+        }
+        if !firewall.available() {
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("node-").tempdir_in(STATE).expect("directory of the node");
+        let place = |name: &str| {
+            let netns = Netns::create(dir.path().join("ns").join(name)).expect("namespace");
+            Place { name: name.to_owned(), netns }
+        };
+        let (host, outside) = (Arc::new(place("host")), place("outside"));
+        let node = Self { host, outside, dir, firewall, containers: AtomicUsize::new(0) };
+        node.wire();
+        Some(node)
+    }
+
+    /// The uplink between the host and the outside.
+    fn wire(&self) {
+        self.host.sh("ip link set lo up");
+        self.outside.sh("ip link set lo up");
+        let outside = self.outside.netns.path().display();
+        // `ip` knows only names of /run/netns, but takes any path.
+        self.host.sh(&format!("ip link add uplink type veth peer name uplink netns {outside}"));
+        for (place, me) in [(&*self.host, 2), (&self.outside, 1)] {
+            // No link-local address: it would appear some time later, and in snapshots.
+            place.sh("ip link set uplink addrgenmode none");
+            place.sh(&format!("ip address add 192.0.2.{me}/24 dev uplink"));
+            place.sh(&format!("ip address add 2001:db8::{me}/64 dev uplink nodad"));
+            place.sh("ip link set uplink up");
+        }
+        self.host.sh("ip route add default via 192.0.2.1");
+        self.host.sh("ip route add default via 2001:db8::1");
+    }
+
+    /// The host's address as the outside sees it.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, 2).into()
+    }
+
+    /// The host's IPv6 address as the outside sees it.
+    #[must_use]
+    pub fn address_v6(&self) -> IpAddr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into()
+    }
+
+    /// The outside's address.
+    #[must_use]
+    pub fn outside_address(&self) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, 1).into()
+    }
+
+    /// The outside's IPv6 address.
+    #[must_use]
+    pub fn outside_address_v6(&self) -> IpAddr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()
+    }
+
+    /// A new container; its ID has the form that real runtimes use, 64 hexadecimal digits.
+    ///
+    /// # Panics
+    /// If its namespace cannot be made.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Container {
+        let number = self.containers.fetch_add(1, Ordering::Relaxed);
+        let netns = Netns::create(self.dir.path().join("ns").join(format!("{name}-{number}"))).expect("namespace");
+        let id = format!("{number:04x}{}", "c0ffee".repeat(10));
+        Container::new(id, name, netns)
+    }
+
+    /// Ends the container's namespace, as a runtime does that does not wait for DEL.
+    ///
+    /// # Panics
+    /// If it cannot be removed.
+    pub fn kill(&self, container: Container) {
+        Netns::remove(&container.netns).expect("remove namespace");
+        // Whoever still holds a copy of the container holds its namespace.
+        drop(container);
+    }
+
+    /// A network served by the plugins under test (by the reference, if `FERRULE_BIN_DIR` says so).
+    ///
+    /// # Panics
+    /// If `FERRULE_BIN_DIR` is not set.
+    #[must_use]
+    pub fn network(&self, conflist: Value) -> Network {
+        self.network_by(conflist, &Binaries::ours().expect("FERRULE_BIN_DIR"))
+    }
+
+    /// A network served by `binaries`, with this node's firewall backend and its own `dataDir`.
+    #[must_use]
+    pub fn network_by(&self, conflist: Value, binaries: &Binaries) -> Network {
+        let mut conflist = self.firewall.configure(conflist);
+        let data_dir = self.data_dir();
+        for plugin in conflist["plugins"].as_array_mut().into_iter().flatten() {
+            if plugin["ipam"]["type"] == "host-local" {
+                plugin["ipam"]["dataDir"] = json!(data_dir);
+            }
+        }
+        Network::new(conflist, binaries.clone(), Arc::clone(&self.host), self.program_path(), data_dir)
+    }
+
+    /// Where host-local keeps addresses on this node.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("networks")
+    }
+
+    /// A directory of this node, which ends with it.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `PATH` on this node.
+    #[must_use]
+    pub fn program_path(&self) -> String {
+        let programs = self.firewall.programs(self.dir.path());
+        format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default())
+    }
+
+    /// Everything on the host that a plugin could leave behind.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.host, &self.data_dir(), self.firewall)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let names = std::fs::read_dir(self.dir.path().join("ns")).into_iter().flatten().flatten();
+        for name in names {
+            // The sandbox ends with the test program anyway.
+            let _ = Netns::remove(name.path());
+        }
+    }
+}

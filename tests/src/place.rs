@@ -1,0 +1,75 @@
+//! A place on the network: a namespace in which commands run and sockets open.
+
+use std::process::{Command, Stdio};
+
+use libcni::netns::Netns;
+use serde_json::Value;
+
+/// A network namespace with a name, for commands and packets.
+#[derive(Debug)]
+pub struct Place {
+    /// `host`, `outside`, or the container's name.
+    pub name: String,
+    /// The namespace.
+    pub netns: Netns,
+}
+
+impl Place {
+    /// Runs `work` in the namespace, on a thread of its own.
+    ///
+    /// # Panics
+    /// If the namespace cannot be entered, or if `work` panics.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.netns.run(work).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+    }
+
+    /// Runs a command line (split at white space) in the namespace; its stdout.
+    ///
+    /// # Panics
+    /// If it fails, with its stderr.
+    pub fn sh(&self, line: &str) -> String {
+        self.try_sh(line).unwrap_or_else(|stderr| panic!("in {}: {line}: {stderr}", self.name))
+    }
+
+    /// Like [`Place::sh`], for commands that may fail.
+    ///
+    /// # Errors
+    /// What it wrote to stderr.
+    pub fn try_sh(&self, line: &str) -> Result<String, String> {
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("a command"));
+        command.args(words).stdin(Stdio::null());
+        let output = self.run(|| command.output()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// The JSON that a command line prints: `ip -j`, `bridge -j`, `nft -j`. An empty output is an empty list, as `ip`
+    /// means it.
+    ///
+    /// # Panics
+    /// If it fails or prints something else.
+    pub fn json(&self, line: &str) -> Value {
+        let text = self.sh(line);
+        if text.trim().is_empty() {
+            return Value::Array(Vec::new());
+        }
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{line}: {e}: {text}"))
+    }
+
+    /// The value of a sysctl, `/`-separated: `net/ipv4/ip_forward`.
+    ///
+    /// # Panics
+    /// If there is no such sysctl.
+    pub fn sysctl(&self, key: &str) -> String {
+        let path = format!("/proc/sys/{key}");
+        self.run(|| std::fs::read_to_string(&path)).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
+    }
+
+    /// One line of `ip -j -d link show dev <name>`; `None` if there is no such link.
+    #[must_use]
+    pub fn find_link(&self, name: &str) -> Option<Value> {
+        let text = self.try_sh(&format!("ip -j -d link show dev {name}")).ok()?;
+        serde_json::from_str::<Vec<Value>>(&text).expect("JSON of ip").pop()
+    }
+}

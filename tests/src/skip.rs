@@ -1,0 +1,64 @@
+//! Tests that cannot run here say so: `SKIP <test>: <reason>` on stderr, which `scripts/test` collects.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::Command;
+
+/// With this value of `CNI_TEST_REQUIRE` a skip is a failure.
+const REQUIRE_ALL: &str = "all";
+
+/// Prints that the calling test is skipped, and why. The test returns after it.
+///
+/// # Panics
+/// If `CNI_TEST_REQUIRE=all`.
+pub fn skip(reason: impl Display) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("?");
+    assert!(std::env::var("CNI_TEST_REQUIRE").as_deref() != Ok(REQUIRE_ALL), "everything is required, but: {reason}");
+    // Written directly: libtest shows what print macros write only for tests that fail.
+    writeln!(std::io::stderr(), "SKIP {test}: {reason}").expect("stderr");
+}
+
+/// Something that a kernel may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Bridges that know VLANs (`CONFIG_BRIDGE_VLAN_FILTERING`).
+    BridgeVlans,
+    /// nf_tables on bridges (`CONFIG_NF_TABLES_BRIDGE`): MAC spoof checks.
+    BridgeNftables,
+    /// SCTP sockets and conntrack (`CONFIG_IP_SCTP`).
+    Sctp,
+    /// The iptables of old (`CONFIG_IP_NF_IPTABLES`).
+    IptablesLegacy,
+    /// Device type `dummy`.
+    Dummy,
+}
+
+impl Feature {
+    /// What has to work, as a shell command in an empty network namespace.
+    fn probe(self) -> &'static str {
+        match self {
+            Self::BridgeVlans => {
+                "ip link add b type bridge vlan_filtering 1 && ip link add v master b type veth && bridge vlan add vid 7 dev v"
+            }
+            Self::BridgeNftables => "nft add table bridge t",
+            Self::Sctp => "socat -u OPEN:/dev/null SCTP-CONNECT:127.0.0.1:9 2>&1 | grep -q refused",
+            Self::IptablesLegacy => "iptables-legacy -t nat -S",
+            Self::Dummy => "ip link add d type dummy",
+        }
+    }
+}
+
+/// Whether the kernel has `feature`. If not, the calling test is skipped: `if !require(Feature::Sctp) { return }`.
+///
+/// # Panics
+/// If it has not and `CNI_TEST_REQUIRE=all`.
+#[must_use]
+pub fn require(feature: Feature) -> bool {
+    let script = format!("ip link set lo up; {}", feature.probe());
+    let probe = Command::new("unshare").args(["-n", "sh", "-c", &script]).output().expect("unshare");
+    if !probe.status.success() {
+        skip(format_args!("the kernel lacks {feature:?}: {}", String::from_utf8_lossy(&probe.stderr).trim()));
+    }
+    probe.status.success()
+}

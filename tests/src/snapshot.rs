@@ -1,0 +1,172 @@
+//! "Nothing left": everything on a host that an attachment may leave behind, as comparable lines.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Container, Firewall, Place};
+
+/// The state of a host: one line for each link, address, route, rule, set element and file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot(BTreeSet<String>);
+
+impl Snapshot {
+    pub(crate) fn of(host: &Place, data_dir: &Path, firewall: Firewall) -> Self {
+        let mut lines = BTreeSet::new();
+        lines.extend(links(host));
+        lines.extend(routes(host));
+        lines.extend(nftables(&host.json("nft -j list ruleset")));
+        if firewall == Firewall::IptablesLegacy {
+            lines.extend(iptables(host, "iptables-legacy-save"));
+            lines.extend(iptables(host, "ip6tables-legacy-save"));
+        }
+        lines.extend(files(data_dir));
+        Self(lines)
+    }
+
+    /// What is in `self` and not in `earlier`.
+    #[must_use]
+    pub fn since<'a>(&'a self, earlier: &'a Self) -> Vec<&'a str> {
+        self.0.difference(&earlier.0).map(String::as_str).collect()
+    }
+
+    /// All lines.
+    #[must_use]
+    pub fn lines(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+
+    /// Asserts that of what appeared since `before` nothing belongs to an attachment: only the infrastructure that
+    /// the plugins keep by design may be there (the bridge with its address and routes, tables, chains and sets
+    /// without elements, fixed rules, the allocator's lock and its last address). `gone` are containers whose ID may
+    /// not occur at all.
+    ///
+    /// # Panics
+    /// If something is left.
+    #[track_caller]
+    pub fn assert_nothing_left(&self, before: &Self, gone: &[&Container]) {
+        let bridges: Vec<&str> = self.0.iter().filter_map(|l| l.strip_prefix("link bridge ")).collect();
+        let left: Vec<&str> = self
+            .since(before)
+            .into_iter()
+            .filter(|line| !is_infrastructure(line, &bridges) || gone.iter().any(|c| line.contains(&c.id)))
+            .collect();
+        assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    }
+}
+
+/// Whether the plugins keep this between attachments, by design and as the reference does.
+fn is_infrastructure(line: &str, bridges: &[&str]) -> bool {
+    let mut words = line.split(' ');
+    match (words.next(), words.next()) {
+        (Some("link"), Some("bridge")) => true,
+        (Some("address" | "route"), Some(device)) => bridges.contains(&device),
+        (Some("nft"), Some("table" | "set" | "map" | "flowtable")) => true,
+        (Some("nft"), Some("chain")) => !line.contains("CNI-") || line.contains("CNI-HOSTPORT-"),
+        (Some("nft"), Some("rule")) => !line.contains("comment:") || is_fixed_rule(line),
+        (Some("iptables"), _) => line.contains("CNI-HOSTPORT-") && is_fixed_rule(line),
+        (Some("file"), Some(name)) => {
+            let name = name.rsplit('/').next().unwrap_or(name);
+            name.parse::<std::net::IpAddr>().is_err()
+        }
+        _ => false,
+    }
+}
+
+/// A rule that serves all attachments: its text names no container. (The plugins tag the others by a comment.)
+fn is_fixed_rule(line: &str) -> bool {
+    !["id: ", "c0ffee", "CNI-DN-", "CNI-SN-"].iter().any(|tag| line.contains(tag))
+}
+
+fn objects(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object[key].as_str().unwrap_or("")
+}
+
+/// `link <kind> <name>` and `address <device> <address>`.
+fn links(host: &Place) -> Vec<String> {
+    let mut lines = Vec::new();
+    for link in objects(&host.json("ip -j -d address show")) {
+        let kind = link["linkinfo"]["info_kind"].as_str().unwrap_or("-");
+        lines.push(format!("link {kind} {}", text(link, "ifname")));
+        for address in objects(&link["addr_info"]) {
+            lines.push(format!("address {} {}/{}", text(link, "ifname"), text(address, "local"), address["prefixlen"]));
+        }
+    }
+    lines
+}
+
+/// `route <device> <destination> …`, of all tables, and `rule …`.
+fn routes(host: &Place) -> Vec<String> {
+    let mut lines = Vec::new();
+    for family in ["-4", "-6"] {
+        for mut route in objects(&host.json(&format!("ip -j {family} route show table all"))).cloned() {
+            // What changes by itself.
+            for key in ["expires", "flags", "metrics", "pref"] {
+                route.as_object_mut().expect("a route").remove(key);
+            }
+            lines.push(format!("route {} {route}", text(&route, "dev")));
+        }
+        for rule in objects(&host.json(&format!("ip -j {family} rule show"))) {
+            lines.push(format!("rule {rule}"));
+        }
+    }
+    lines
+}
+
+/// `nft table|chain|set|map|rule|element …`, without handles and counters.
+fn nftables(ruleset: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for object in objects(&ruleset["nftables"]) {
+        let Some((kind, body)) = object.as_object().and_then(|o| o.iter().next()) else { continue };
+        if kind == "metainfo" {
+            continue;
+        }
+        let mut body = body.clone();
+        let elements = body.as_object_mut().and_then(|b| b.remove("elem"));
+        let place = format!("{} {} {}", text(&body, "family"), text(&body, "table"), text(&body, "name"));
+        for element in objects(&elements.unwrap_or_default()) {
+            lines.push(format!("nft element {place}: {element}"));
+        }
+        match kind.as_str() {
+            "rule" => {
+                let comment = match text(&body, "comment") {
+                    "" => String::new(),
+                    comment => format!(" comment: {comment}"),
+                };
+                let expression = without_counters(&body["expr"]);
+                lines.push(format!("nft rule {place}{}{comment} {expression}", text(&body, "chain")));
+            }
+            _ => lines.push(format!("nft {kind} {place}")),
+        }
+    }
+    lines
+}
+
+fn without_counters(expression: &Value) -> Value {
+    objects(expression).filter(|e| e["counter"].is_null()).cloned().collect()
+}
+
+/// `iptables <program> :<chain>` and `iptables <program> -A …`.
+fn iptables(host: &Place, program: &str) -> Vec<String> {
+    let saved = host.sh(program);
+    // `:CHAIN policy [packets:bytes]`; the kernel's own chains have a policy, those of programs have `-`.
+    let kept = saved.lines().filter(|l| (l.starts_with(':') && l.contains(" - ")) || l.starts_with('-'));
+    kept.map(|l| format!("iptables {program} {}", l.split(" [").next().unwrap_or(l))).collect()
+}
+
+/// `file <network>/<name>`, below the data directory of host-local.
+fn files(dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for network in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(network.path()).into_iter().flatten().flatten() {
+            let (network, file) = (network.file_name(), file.file_name());
+            lines.push(format!("file {}/{}", network.display(), file.display()));
+        }
+    }
+    lines
+}
