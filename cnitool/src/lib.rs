@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(error::USAGE));
         }
     };
+    libcni::plugin::catch_signals();
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     ExitCode::from(run(&cli, &Env::of_process(), &mut stdout, &mut stderr))
 }

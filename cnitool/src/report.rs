@@ -35,7 +35,10 @@ fn plugin_type(fault: &RuntimeError) -> Option<&str> {
         RuntimeError::Plugin { plugin_type, .. } => Some(plugin_type),
         RuntimeError::Stale { source, .. } | RuntimeError::RollBack { source, .. } => plugin_type(source),
         RuntimeError::Several(failures) => failures.iter().find(|f| f.reply().is_some()).and_then(plugin_type),
-        RuntimeError::NotInVersion { .. } | RuntimeError::Incompatible { .. } | RuntimeError::Cache { .. } => None,
+        RuntimeError::NotInVersion { .. }
+        | RuntimeError::Incompatible { .. }
+        | RuntimeError::Cache { .. }
+        | RuntimeError::Interrupted(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::version::SpecVersion;
 pub use delegate::{Delegate, DelegateError, find_in_path};
 pub use dispatch::{Attachment, Call, dispatch};
 pub use env::{Env, Verb};
-pub use signal::{Interrupted, interrupted};
+pub use signal::{Interrupted, catch_signals, interrupted};
 
 /// A CNI plugin. All five verbs are required: what a verb has nothing to do for is said by an empty body, not by
 /// leaving it out.
@@ -142,7 +142,7 @@ pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
 }
 
 fn run(plugins: &[&dyn AnyPlugin], plugin: &dyn AnyPlugin) -> std::process::ExitCode {
-    signal::install();
+    signal::catch_signals();
     let env = Env::of_process();
     let code = dispatch(plugin, plugins, &env, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
     std::process::ExitCode::from(code)

@@ -34,8 +34,11 @@ extern "C" fn note(_signal: i32) {
     }
 }
 
-/// Installs the handler. System calls are restarted: a half-read reply of the kernel would be worse than a wait.
-pub(crate) fn install() {
+/// From now on SIGTERM and SIGINT do not end the process but are noted for [`interrupted`]. Plugins get this from
+/// [`crate::plugin::main`]; a runtime that is a short process asks for it, so that its ADD can be undone.
+///
+/// System calls are restarted: a half-read reply of the kernel would be worse than a wait.
+pub fn catch_signals() {
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         // SAFETY: `note` touches atomics and calls kill(2) only; both are async-signal-safe.

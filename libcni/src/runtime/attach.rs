@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::convert;
 use crate::json;
-use crate::plugin::Verb;
+use crate::plugin::{Verb, interrupted};
 use crate::runtime::cache::{self, CacheError, CachedAttachment};
 use crate::runtime::conflist::{NetworkList, PluginConf};
 use crate::runtime::derive::Additions;
@@ -39,10 +39,16 @@ impl Runtime {
     pub fn add(&self, list: &NetworkList, attachment: &Attachment) -> Result<Added, RuntimeError> {
         self.cache.prepare(&list.name, &attachment.id).map_err(|source| cache_fault("set", list, source))?;
         let mut wire = None;
-        for (done, plugin) in list.plugins.iter().enumerate() {
-            match self.add_plugin(list, plugin, attachment, wire.as_ref()) {
+        for (before, plugin) in list.plugins.iter().enumerate() {
+            let outcome = interrupted()
+                .map_err(RuntimeError::Interrupted)
+                .and_then(|()| self.add_plugin(list, plugin, attachment, wire.as_ref()));
+            match outcome {
                 Ok(result) => wire = Some(result),
-                Err(fault) => return Err(self.undo(fault, list, done, attachment, wire.as_ref())),
+                Err(fault) => {
+                    let done = before + usize::from(fault.plugin_succeeded());
+                    return Err(self.undo(fault, list, done, attachment, wire.as_ref()));
+                }
             }
         }
         let wire = wire.unwrap_or_default();
