@@ -34,7 +34,6 @@ pub(crate) enum Cause {
     #[error("the list changed {0} times while it was read")]
     Unsteady(u32),
     /// The request cannot be expressed in the kernel's interface.
-    #[allow(dead_code, reason = "the firewall modules say it")]
     #[error("{0}")]
     Request(String),
 }

@@ -3,13 +3,11 @@
 //! The wire is linux/netlink.h: messages with a 16-byte header, aligned to 4; attributes of length, type, payload,
 //! aligned to 4; host byte order, except where a protocol says otherwise (nfnetlink's integers are big endian).
 
-#![allow(dead_code, unused_imports, reason = "parts of it serve the firewall modules alone")]
-
 mod attributes;
 mod socket;
 
 pub(crate) use attributes::{Attributes, attributes, be16, be32, be64, find, ne32, text};
-pub(crate) use socket::{Message, Reply, Socket, frame};
+pub(crate) use socket::{Reply, Socket, frame};
 
 /// Rounds `length` up to netlink's alignment of 4 bytes.
 const fn align(length: usize) -> usize {

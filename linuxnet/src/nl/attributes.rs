@@ -60,6 +60,11 @@ impl Attributes {
         self.close(start)
     }
 
+    /// Attributes within an attribute, as another message had them.
+    pub(crate) fn nested(&mut self, kind: u16, payload: &[u8]) -> &mut Self {
+        self.bytes(kind | NESTED, payload)
+    }
+
     fn open(&mut self, kind: u16) -> usize {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 2]);

@@ -78,12 +78,16 @@ impl Socket {
         }
     }
 
-    /// Waits for the kernel's next datagram and gives its messages.
+    /// The messages of the kernel's next datagram.
+    ///
+    /// The kernel answers a request before `send` returns, and goes on with a dump before this returns; so an answer
+    /// that is not there will never come, and this is an error instead of an endless wait.
     pub(crate) fn receive(&mut self) -> Result<impl Iterator<Item = Message<'_>>, Cause> {
         let length = loop {
             // MSG_TRUNC: the datagram's true length, also where it did not fit.
-            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC) {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => break length,
+                Err(Errno::EAGAIN) => return Err(Cause::Answer("none")),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Cause::Socket(errno)),
             }
