@@ -152,8 +152,8 @@ mod tests {
         let value = json!({"ip4": {"ip": "10.1.0.5/16"}});
         assert_eq!(result(&value, SpecVersion::V0_2_0).unwrap().ips.len(), 1);
         assert_eq!(result(&value, SpecVersion::V1_0_0).unwrap(), AddResult::default(), "1.0.0 has no ip4");
-        let named = json!({"cniVersion": "", "ip4": {"ip": "10.1.0.5/16"}});
-        assert_eq!(result(&named, SpecVersion::V0_1_0).unwrap().ips.len(), 1);
+        let empty = json!({"cniVersion": "", "ips": [{"address": "10.1.0.5/16"}]});
+        assert_eq!(result(&empty, SpecVersion::V1_0_0).unwrap().ips.len(), 1, "not 0.1.0");
         for version in SpecVersion::ALL {
             assert_eq!(result(&Value::Null, version).unwrap(), AddResult::default());
             assert_eq!(result(&json!({"cniVersion": null}), version).unwrap(), AddResult::default());

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libcni::convert;
+use libcni::runtime::NetworkList;
 use libcni::types::{AddResult, NetworkConfig};
 use libcni::{ErrorReply, SpecVersion};
 use serde_json::{Value, json};
@@ -97,19 +98,23 @@ fn the_attachments_of_gc_are_read() {
 }
 
 #[test]
-fn the_plugins_of_a_list_are_configurations() {
+fn lists_are_networks_and_their_plugins_configurations() {
     for version in SpecVersion::ALL.into_iter().filter(|v| v.has_interfaces()) {
         let lists = examples(version, "conflist");
         assert_eq!(lists.len(), 1, "{version}");
         for (name, list) in lists {
+            let network =
+                NetworkList::from_bytes(list.to_string().as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!((network.name.as_str(), network.cni_version), ("dbnet", version), "{name}");
             let plugins = list["plugins"].as_array().unwrap();
-            assert!(plugins.len() >= 2, "{name}");
-            for plugin in plugins {
+            assert!(plugins.len() >= 2 && plugins.len() == network.plugins.len(), "{name}");
+            for (plugin, read) in plugins.iter().zip(&network.plugins) {
+                assert_eq!(plugin["type"], read.plugin_type.as_str(), "{name}");
                 let mut config = plugin.clone();
                 config["cniVersion"] = list["cniVersion"].clone();
                 config["name"] = list["name"].clone();
                 let config = NetworkConfig::from_value(config).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-                assert_eq!(config.plugin_type, plugin["type"].as_str().unwrap());
+                assert_eq!(config.plugin_type, read.plugin_type, "{name}");
             }
         }
     }
