@@ -26,14 +26,13 @@ pub struct Container {
 }
 
 impl Container {
-    pub(crate) fn new(id: String, name: &str, netns: Netns) -> Self {
-        let path = netns.path().to_owned();
-        let place = Place { name: name.to_owned(), netns };
+    pub(crate) fn new(id: String, name: &str, netns: &Netns) -> Self {
+        let place = Place { name: name.to_owned(), netns: netns.path().to_owned() };
         // Runtimes do this by the plugin loopback.
         place.sh("ip link set lo up");
         Self {
             id,
-            netns: path,
+            netns: place.netns.clone(),
             ifname: "eth0".to_owned(),
             args: String::new(),
             capabilities: json!({}),

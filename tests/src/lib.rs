@@ -14,7 +14,7 @@
 //! web.place.serve_tcp(80);
 //! assert_eq!(node.outside.fetch_tcp(node.address(), 8080).expect("answer").from, "web");
 //! network.del(&web).expect("DEL");
-//! node.snapshot().assert_nothing_left(&before, &[&web]);
+//! node.assert_nothing_left(&before, &[&web]);
 //! ```
 //!
 //! Every [`Node`] is a set of network namespaces of its own inside the sandbox that `scripts/in-namespaces` makes, so
@@ -28,6 +28,7 @@ mod container;
 mod firewall;
 mod node;
 mod packets;
+mod patience;
 mod place;
 mod plugin;
 mod skip;
@@ -39,6 +40,7 @@ pub use container::Container;
 pub use firewall::Firewall;
 pub use node::Node;
 pub use packets::{Answer, Service};
+pub use patience::eventually;
 pub use place::Place;
 pub use plugin::{Failure, Invocation, Output};
 pub use skip::{Feature, require, skip};

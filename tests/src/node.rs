@@ -9,15 +9,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use libcni::netns::Netns;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::patience::{eventually, within};
 use crate::{Binaries, Container, Firewall, Network, Place, Snapshot, skip};
 
 /// In the sandbox this is a tmpfs that ends with it, also when the tests are killed.
 const STATE: &str = "/run";
+
+/// After this long the kernel has finished what it does later.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// A machine that runs containers, made of namespaces.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Node {
         let dir = tempfile::Builder::new().prefix("node-").tempdir_in(STATE).expect("directory of the node");
         let place = |name: &str| {
             let netns = Netns::create(dir.path().join("ns").join(name)).expect("namespace");
-            Place { name: name.to_owned(), netns }
+            Place { name: name.to_owned(), netns: netns.path().to_owned() }
         };
         let (host, outside) = (Arc::new(place("host")), place("outside"));
         let node = Self { host, outside, dir, firewall, containers: AtomicUsize::new(0) };
@@ -71,7 +76,7 @@ impl Node {
     fn wire(&self) {
         self.host.sh("ip link set lo up");
         self.outside.sh("ip link set lo up");
-        let outside = self.outside.netns.path().display();
+        let outside = self.outside.netns.display();
         // `ip` knows only names of /run/netns, but takes any path.
         self.host.sh(&format!("ip link add uplink type veth peer name uplink netns {outside}"));
         for (place, me) in [(&*self.host, 2), (&self.outside, 1)] {
@@ -83,6 +88,12 @@ impl Node {
         }
         self.host.sh("ip route add default via 192.0.2.1");
         self.host.sh("ip route add default via 2001:db8::1");
+        // The kernel adds the routes of IPv6 addresses a little later; a snapshot must not see that.
+        for (place, me) in [(&*self.host, 2), (&self.outside, 1)] {
+            eventually("IPv6 address in use", || {
+                !place.sh(&format!("ip -6 route show table local 2001:db8::{me}")).is_empty()
+            });
+        }
     }
 
     /// The host's address as the outside sees it.
@@ -118,17 +129,15 @@ impl Node {
         let number = self.containers.fetch_add(1, Ordering::Relaxed);
         let netns = Netns::create(self.dir.path().join("ns").join(format!("{name}-{number}"))).expect("namespace");
         let id = format!("{number:04x}{}", "c0ffee".repeat(10));
-        Container::new(id, name, netns)
+        Container::new(id, name, &netns)
     }
 
     /// Ends the container's namespace, as a runtime does that does not wait for DEL.
     ///
     /// # Panics
     /// If it cannot be removed.
-    pub fn kill(&self, container: Container) {
-        Netns::remove(&container.netns).expect("remove namespace");
-        // Whoever still holds a copy of the container holds its namespace.
-        drop(container);
+    pub fn kill(&self, container: &Container) {
+        Netns::remove(&container.place.netns).expect("remove namespace");
     }
 
     /// A network served by the plugins under test (by the reference, if `FERRULE_BIN_DIR` says so).
@@ -170,6 +179,28 @@ impl Node {
     pub fn program_path(&self) -> String {
         let programs = self.firewall.programs(self.dir.path());
         format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default())
+    }
+
+    /// What attachments left behind since `before`, as [`Snapshot::left_since`] says. Where a namespace just ended,
+    /// the kernel removes its links a little later: what is left for good is left after a while.
+    #[must_use]
+    pub fn left_since(&self, before: &Snapshot, gone: &[&Container]) -> Vec<String> {
+        let mut left = Vec::new();
+        within(SETTLED, || {
+            left = self.snapshot().left_since(before, gone).into_iter().map(str::to_owned).collect();
+            left.is_empty()
+        });
+        left
+    }
+
+    /// Asserts that [`Node::left_since`] is empty.
+    ///
+    /// # Panics
+    /// If something is left.
+    #[track_caller]
+    pub fn assert_nothing_left(&self, before: &Snapshot, gone: &[&Container]) {
+        let left = self.left_since(before, gone);
+        assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
     }
 
     /// Everything on the host that a plugin could leave behind.

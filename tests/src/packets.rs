@@ -8,9 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Place;
-
-/// How long an answer may take. Generous: a loaded machine is many times slower than an idle one.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::patience::{PATIENCE, within};
 
 /// How long to wait where no answer is expected.
 const IMPATIENCE: Duration = Duration::from_millis(700);
@@ -65,7 +63,7 @@ impl Place {
     /// If the port is taken.
     #[must_use]
     pub fn serve_tcp(&self, port: u16) -> Service {
-        let listener = self.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).expect("listen");
+        let listener = self.bind(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)));
         let name = self.name.clone();
         // poll(2) with a limit, so that the thread sees when it is to stop.
         Service::start(move || {
@@ -83,13 +81,24 @@ impl Place {
     /// If the port is taken.
     #[must_use]
     pub fn serve_udp(&self, port: u16) -> Service {
-        let socket = self.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))).expect("bind");
+        let socket = self.bind(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)));
         let name = self.name.clone();
         Service::start(move || {
             wait_readable(&socket)?;
             let (_, peer) = socket.recv_from(&mut [0; 64])?;
             socket.send_to(format!("{name} {}", peer.ip().to_canonical()).as_bytes(), peer).map(|_| ())
         })
+    }
+
+    /// Binds a socket in the namespace. A port may still be taken by a closed socket of this very process: whoever is
+    /// being started by another test holds a copy of it until its exec.
+    fn bind<S: Send>(&self, bind: impl Fn() -> io::Result<S> + Sync) -> S {
+        let mut outcome = Err(io::ErrorKind::AddrInUse.into());
+        within(PATIENCE, || {
+            outcome = self.run(&bind);
+            !matches!(&outcome, Err(e) if e.kind() == io::ErrorKind::AddrInUse)
+        });
+        outcome.expect("bind")
     }
 
     /// Asks a TCP service at `address`.

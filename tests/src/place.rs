@@ -1,5 +1,6 @@
 //! A place on the network: a namespace in which commands run and sockets open.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use libcni::netns::Netns;
@@ -10,8 +11,8 @@ use serde_json::Value;
 pub struct Place {
     /// `host`, `outside`, or the container's name.
     pub name: String,
-    /// The namespace.
-    pub netns: Netns,
+    /// Where the namespace is bound. It is not held open: what is removed here is gone.
+    pub netns: PathBuf,
 }
 
 impl Place {
@@ -20,7 +21,8 @@ impl Place {
     /// # Panics
     /// If the namespace cannot be entered, or if `work` panics.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.netns.run(work).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+        let entered = Netns::open(&self.netns).and_then(|netns| netns.run(work));
+        entered.unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
     /// Runs a command line (split at white space) in the namespace; its stdout.

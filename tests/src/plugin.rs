@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Place;
 
-/// A plugin about to be executed.
+/// A plugin (or another program) about to be executed.
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
@@ -31,6 +31,13 @@ impl Invocation {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// With a command line argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
         self
     }
 

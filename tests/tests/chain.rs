@@ -54,10 +54,10 @@ fn chain_works(firewall: Firewall) {
     network.del(&web.container).expect("DEL of web");
     assert!(client.place.find_link("eth0").is_none());
     assert!(node.outside.is_closed_tcp(node.address(), 8080));
-    node.snapshot().assert_nothing_left(&before, &[&web.container, &client]);
+    node.assert_nothing_left(&before, &[&web.container, &client]);
 
     network.del(&web.container).expect("DEL again");
-    node.snapshot().assert_nothing_left(&before, &[&web.container, &client]);
+    node.assert_nothing_left(&before, &[&web.container, &client]);
 }
 
 fn reach_each_other(node: &Node, web: &Web, client: &Container, client_address: IpAddr) {
@@ -111,7 +111,7 @@ fn del_without_the_namespace_takes_the_published_port() {
         let web = node.container("web").publish("tcp", 8080, 80);
         network.add(&web).expect("ADD");
         let gone = web.clone().without_netns();
-        node.kill(web);
+        node.kill(&web);
         network.del(&gone).expect("DEL");
         assert!(node.snapshot().since(&before).iter().all(|l| !l.contains("8080")), "the port is still published");
         network.del(&gone).expect("DEL again, as containerd does");
