@@ -6,19 +6,23 @@
 //! * [`netlink::Netlink`] is a socket in one namespace. What changes the kernel is a [`netlink::Request`], made by the
 //!   module of its object ([`link`], [`addr`], [`route`], …) and sent alone or in a [`netlink::Batch`].
 //! * [`nft::Nfnetlink`] is a socket to the firewall of a namespace, [`nft::Transaction`] what changes it.
+//! * [`iface`] applies a plugin's result to an interface, and compares the two.
 //! * [`undo::Undo`] takes back what a failed ADD did.
 #![warn(missing_docs)]
 
 pub mod addr;
 pub mod conntrack;
 mod error;
+pub mod iface;
 pub mod iptables;
 pub mod link;
+pub mod neigh;
 pub mod netlink;
 pub mod nft;
 mod nl;
 mod packet;
 pub mod route;
+pub mod sysctl;
 pub mod tag;
 pub mod undo;
 

@@ -3,6 +3,7 @@
 mod bridge;
 mod create;
 mod veth;
+mod vlan;
 
 use libcni::netns::Netns;
 use libcni::types::MacAddr;
@@ -18,6 +19,7 @@ use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkEx
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
 pub use create::{LinkError, random_mac};
 pub use veth::Veth;
+pub use vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 
 /// A link as it is named in requests: by index for the kernel, by name for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The routing socket (rtnetlink): one request, several in one send, and dumps.
 
+mod events;
+
 use libcni::netns::Netns;
 use nix::errno::Errno;
 use nix::libc;
@@ -24,6 +26,8 @@ pub(crate) enum Mode {
     Create,
     /// Creates without `NLM_F_EXCL`: another route to the same destination may exist beside it.
     Add,
+    /// Creates, or takes the place of what exists.
+    Replace,
 }
 
 impl Mode {
@@ -32,6 +36,7 @@ impl Mode {
             Self::Change => 0,
             Self::Create => libc::NLM_F_CREATE | libc::NLM_F_EXCL,
             Self::Add => libc::NLM_F_CREATE,
+            Self::Replace => libc::NLM_F_CREATE | libc::NLM_F_REPLACE,
         }
     }
 }

@@ -6,6 +6,7 @@
     reason = "a failure here is a failed test, and a SKIP must be seen"
 )]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -63,7 +64,8 @@ impl Bed {
 pub(crate) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     assert!(std::env::var_os("CNI_TEST_REQUIRE").is_none_or(|v| v != "all"), "{test} cannot run: {why}");
-    eprintln!("SKIP {test}: {why}");
+    // Not eprintln, which the test harness swallows.
+    std::io::stderr().write_all(format!("SKIP {test}: {why}\n").as_bytes()).unwrap();
 }
 
 /// Runs a program in `netns`, and gives what it printed.
