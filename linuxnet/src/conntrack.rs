@@ -8,8 +8,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use crate::error::{Cause, NetlinkError};
-use crate::nft::Nfnetlink;
-use crate::nft::Request;
+use crate::nft::{Nfnetlink, Removal, Request};
 use crate::nl::{Attributes, attributes, be16, find};
 
 // linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h, under their names there.
@@ -62,36 +61,26 @@ impl Nfnetlink {
     /// # Errors
     /// Where the kernel lacks connection tracking, or the privilege is missing.
     pub fn flush_flows(&mut self, flows: &Flows) -> Result<(), NetlinkError> {
-        match self.flush_filtered(flows) {
-            Ok(()) => Ok(()),
-            Err(Cause::Refused(refusal)) if refusal.errno != Errno::EPERM => self.flush_listed(flows),
-            Err(cause) => Err(NetlinkError::new(flows.doing(), cause)),
-        }
+        // Where nothing but deletion works, the kernel is too old to filter.
+        let outcome = if self.removal() == Removal::Delete {
+            self.flush_one_by_one(flows)
+        } else {
+            match self.request(&delete(flows.family(), &flows.filter())) {
+                Err(Cause::Refused(refusal)) if refusal.errno != Errno::EPERM => self.flush_one_by_one(flows),
+                outcome => outcome,
+            }
+        };
+        outcome.map_err(|cause| NetlinkError::new(flows.doing(), cause))
     }
 
-    /// Has the kernel filter. A kernel that cannot takes the request for the deletion of one flow, of which the half is
-    /// missing, and refuses it; so CTA_TUPLE_ORIG must always be there (without it the request means all flows).
-    fn flush_filtered(&mut self, flows: &Flows) -> Result<(), Cause> {
-        let attributes = flows.filter();
-        // With version 0 the kernel does not look at the family of the header: it is that of the addresses.
-        self.request(&delete(flows.family(), &attributes))
-    }
-
-    /// Lists all flows and removes those meant, for kernels that do not filter: slower, and as exact.
-    ///
-    /// # Errors
-    /// As [`Nfnetlink::flush_flows`].
-    #[doc(hidden)]
-    pub fn flush_listed(&mut self, flows: &Flows) -> Result<(), NetlinkError> {
-        self.flush_one_by_one(flows).map_err(|cause| NetlinkError::new(flows.doing(), cause))
-    }
-
+    /// Lists all flows and removes those meant: slower than the kernel's filter, and as exact.
     fn flush_one_by_one(&mut self, flows: &Flows) -> Result<(), Cause> {
         let everything = Attributes::new();
         let list = Request {
             subsystem: NFNL_SUBSYS_CTNETLINK,
             message: IPCTNL_MSG_CT_GET,
             family: flows.family(),
+            version: 0,
             attributes: &everything,
         };
         let found = self.dump(&list, |family, flow| flows.contain(flow).then(|| (family, one_flow(flow))))?;
@@ -106,8 +95,11 @@ impl Nfnetlink {
     }
 }
 
+/// A request to delete. It must always have CTA_TUPLE_ORIG: without it, it means all flows. A kernel that does not know
+/// CTA_FILTER takes the tuple for that of one flow, finds that half of it is missing, and refuses.
 fn delete(family: u8, attributes: &Attributes) -> Request<'_> {
-    Request { subsystem: NFNL_SUBSYS_CTNETLINK, message: IPCTNL_MSG_CT_DELETE, family, attributes }
+    // With version 0 the kernel does not look at the family, and then not at addresses either.
+    Request { subsystem: NFNL_SUBSYS_CTNETLINK, message: IPCTNL_MSG_CT_DELETE, family, version: 1, attributes }
 }
 
 /// The attributes that name exactly this flow: its tuple, its zone and its identifier.

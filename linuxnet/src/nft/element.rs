@@ -5,7 +5,11 @@ use super::abi::*;
 use super::rule::Verdict;
 use super::userdata;
 use super::value::Value;
-use crate::nl::{Attributes, attributes, find};
+use crate::nl::{Attributes, attributes, be64, find};
+
+/// An element of a shorter lifetime, in ms, was taken away by [`ElementEntry::expiring`]: the kernel rounds the one
+/// millisecond up to its tick, at most ten. Nobody gives elements that are to stay such a lifetime.
+const LEAVING_MS: u64 = 1000;
 
 /// What a map gives for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +128,8 @@ pub struct ElementEntry {
     pub data: ElementData,
     /// Its comment.
     pub comment: Option<String>,
+    /// Whether it expires within a second: somebody took it away.
+    pub(super) leaving: bool,
 }
 
 impl ElementEntry {
@@ -162,7 +168,9 @@ impl ElementEntry {
             },
         };
         let comment = find(element, NFTA_SET_ELEM_USERDATA).and_then(userdata::read_comment);
-        Some(Self { key: Value::from_bytes(key), data, comment })
+        let lifetime = find(element, NFTA_SET_ELEM_TIMEOUT).and_then(be64);
+        let leaving = lifetime.is_some_and(|milliseconds| (1..LEAVING_MS).contains(&milliseconds));
+        Some(Self { key: Value::from_bytes(key), data, comment, leaving })
     }
 
     /// A message's attributes that let this very element expire after a millisecond: the shortest time there is.

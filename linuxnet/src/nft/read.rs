@@ -1,5 +1,7 @@
 //! Reading: what is there, by name or by key, and lists.
 
+use std::collections::HashSet;
+
 use super::abi::*;
 use super::chain::Chain;
 use super::element::{ElementEntry, by_key};
@@ -47,6 +49,7 @@ impl Nfnetlink {
     }
 
     /// The element with this key, if it exists (and its set, and its table). About 10 µs, however many there are.
+    /// One that was left to expire is gone, even if the kernel still has it for a few milliseconds.
     ///
     /// # Errors
     /// As [`Nfnetlink::table_exists`]; `EINVAL` if the key is not of the set's length.
@@ -58,20 +61,26 @@ impl Nfnetlink {
     ) -> Result<Option<ElementEntry>, NetlinkError> {
         let a = by_key(table, set, key);
         self.find(&ask(table.family, NFT_MSG_GETSETELEM, &a), |_, payload| ElementEntry::decode_all(payload).next())
+            .map(|found| found.filter(|element| !element.leaving))
             .map_err(|cause| NetlinkError::new(format!("look for element {key} in {set}"), cause))
     }
 
-    /// All elements of a set or map; none if it does not exist.
+    /// All elements of a set or map but those left to expire; none if it does not exist.
     ///
     /// # Errors
     /// As [`Nfnetlink::table_exists`].
     pub fn elements(&mut self, table: Table<'_>, set: &str) -> Result<Vec<ElementEntry>, NetlinkError> {
         let mut a = Attributes::new();
         a.string(NFTA_SET_ELEM_LIST_TABLE, table.name).string(NFTA_SET_ELEM_LIST_SET, set);
-        self.dump(&ask(table.family, NFT_MSG_GETSETELEM, &a), |_, payload| {
-            ElementEntry::decode_all(payload).collect::<Vec<_>>()
-        })
-        .map_err(|cause| NetlinkError::new(format!("list the elements of {set}"), cause))
+        let mut elements = self
+            .dump(&ask(table.family, NFT_MSG_GETSETELEM, &a), |_, payload| {
+                ElementEntry::decode_all(payload).filter(|element| !element.leaving).collect::<Vec<_>>()
+            })
+            .map_err(|cause| NetlinkError::new(format!("list the elements of {set}"), cause))?;
+        // A hash table that grows or shrinks meanwhile shows some elements twice, and does not say so.
+        let mut seen = HashSet::with_capacity(elements.len());
+        elements.retain(|element| seen.insert(element.key.clone()));
+        Ok(elements)
     }
 
     /// All chains of a table; none if it does not exist.
@@ -110,5 +119,5 @@ impl Nfnetlink {
 }
 
 fn ask(family: Family, message: u16, attributes: &Attributes) -> Request<'_> {
-    Request { subsystem: NFNL_SUBSYS_NFTABLES, message, family: family.number(), attributes }
+    Request { subsystem: NFNL_SUBSYS_NFTABLES, message, family: family.number(), version: 0, attributes }
 }

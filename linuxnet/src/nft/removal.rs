@@ -41,10 +41,11 @@ impl Removal {
     }
 
     /// What to try where the kernel does not know this way.
-    pub(super) const fn fallback(self) -> Self {
+    pub(super) const fn fallback(self) -> Option<Self> {
         match self {
-            Self::Expire => Self::Destroy,
-            Self::Destroy | Self::Delete => Self::Delete,
+            Self::Expire => Some(Self::Destroy),
+            Self::Destroy => Some(Self::Delete),
+            Self::Delete => None,
         }
     }
 }

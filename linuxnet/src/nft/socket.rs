@@ -32,6 +32,8 @@ pub(crate) struct Request<'a> {
     pub(crate) message: u16,
     /// `NFPROTO_*`.
     pub(crate) family: u8,
+    /// `NFNETLINK_V0`, or `NFNETLINK_V1` where a part of netfilter makes a difference.
+    pub(crate) version: u8,
     /// The message's attributes.
     pub(crate) attributes: &'a Attributes,
 }
@@ -41,15 +43,22 @@ impl Request<'_> {
         let mut bytes = Vec::with_capacity(256);
         let flags = u16::try_from(flags).unwrap_or_default();
         let kind = self.subsystem << 8 | self.message;
-        frame(&mut bytes, kind, flags, sequence, &generic_header(self.family, 0), self.attributes.as_bytes());
+        frame(
+            &mut bytes,
+            kind,
+            flags,
+            sequence,
+            &generic_header(self.family, self.version, 0),
+            self.attributes.as_bytes(),
+        );
         bytes
     }
 }
 
-/// `struct nfgenmsg`, version 0.
-pub(super) fn generic_header(family: u8, resource: u16) -> [u8; GENERIC_HEADER] {
+/// `struct nfgenmsg`.
+pub(super) fn generic_header(family: u8, version: u8, resource: u16) -> [u8; GENERIC_HEADER] {
     let [high, low] = resource.to_be_bytes();
-    [family, 0, high, low]
+    [family, version, high, low]
 }
 
 impl Nfnetlink {

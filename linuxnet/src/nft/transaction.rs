@@ -42,6 +42,8 @@ pub(super) struct Change {
 pub(super) enum Act {
     /// This message, with these flags.
     Make { message: u16, flags: u16 },
+    /// An element, with these flags.
+    Add { flags: u16 },
     /// The message that does not mind absence; or, if `question` finds something, the one that does.
     Remove { destroy: u16, delete: u16, question: Question },
     /// An element, in the quickest way.
@@ -147,14 +149,15 @@ impl<'a> Transaction<'a> {
     fn element(&mut self, set: &str, element: &Element, flags: u16) -> &mut Self {
         let doing = format!("add {}", element.describe(set));
         self.check_comment(&doing, element.comment_text());
-        self.make(doing, NFT_MSG_NEWSETELEM, flags, element.encode(self.table, set))
+        self.change(doing, Act::Add { flags }, element.encode(self.table, set))
     }
 
     /// Takes an element away, in the quickest way that the kernel has: on Linux 6.12 and later it expires within a
     /// millisecond or two, and nobody waits. In a set without `flags timeout` it is deleted.
     ///
     /// The chain that an expired element jumped to stays busy until the kernel has swept the element away, about a
-    /// second; to remove such a chain in the same transaction use [`Transaction::destroy_element`].
+    /// second; to remove such a chain, or to give the key to somebody else, in the same transaction, use
+    /// [`Transaction::destroy_element`].
     pub fn remove_element(&mut self, set: &str, key: &Value) -> &mut Self {
         let question = Question { message: NFT_MSG_GETSETELEM, attributes: None };
         let act = Act::Expire { question, table: self.table.name.to_owned(), set: set.to_owned() };
