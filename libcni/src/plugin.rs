@@ -7,6 +7,7 @@ mod delegate;
 mod dispatch;
 mod env;
 mod signal;
+mod stderr;
 
 use crate::error::{CniError, ErrorReply};
 use crate::types::{AddResult, AttachmentId};

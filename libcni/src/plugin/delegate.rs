@@ -211,8 +211,8 @@ impl<'c> Delegate<'c> {
     fn call_in_process(&self, plugin: &dyn AnyPlugin, env: &Env) -> Result<Vec<u8>, DelegateError> {
         let mut stdout = Vec::new();
         let mut stdin: &[u8] = &self.stdin;
-        let code =
-            self.call.with_stderr(|stderr| dispatch(plugin, self.call.plugins, env, &mut stdin, &mut stdout, stderr));
+        let mut stderr = self.call.stderr;
+        let code = dispatch(plugin, self.call.plugins, env, &mut stdin, &mut stdout, &mut stderr);
         if code == 0 {
             return Ok(stdout);
         }

@@ -14,6 +14,7 @@ use crate::plugin::AnyPlugin;
 use crate::plugin::delegate::{Delegate, DelegateError};
 use crate::plugin::env::{Env, Verb};
 use crate::plugin::signal::interrupted;
+use crate::plugin::stderr::Stderr;
 use crate::types::{ArgsError, AttachmentId, CniArgs, ConfigError, NetworkConfig};
 use crate::version::SpecVersion;
 
@@ -27,7 +28,7 @@ pub struct Call<'a> {
     pub env: &'a Env,
     /// The plugins of this executable.
     pub(crate) plugins: &'a [&'a dyn AnyPlugin],
-    stderr: RefCell<&'a mut dyn Write>,
+    pub(super) stderr: Stderr<'a>,
 }
 
 impl fmt::Debug for Call<'_> {
@@ -63,12 +64,9 @@ impl<'a> Call<'a> {
 
     /// Writes one line to stderr, for what the operator should know though the call succeeds.
     pub fn warn(&self, line: impl fmt::Display) {
+        let mut stderr = self.stderr;
         // There is nobody to tell that stderr is closed.
-        let _ = self.with_stderr(|stderr| writeln!(stderr, "{}: {line}", self.config.plugin_type));
-    }
-
-    pub(crate) fn with_stderr<T>(&self, work: impl FnOnce(&mut dyn Write) -> T) -> T {
-        work(&mut **self.stderr.borrow_mut())
+        let _ = writeln!(stderr, "{}: {line}", self.config.plugin_type);
     }
 }
 
@@ -226,7 +224,8 @@ fn serve(
     let version = config.cni_version;
     require_version(verb, version, plugin.versions())?;
 
-    let call = Call { config, stdin: &text, env, plugins, stderr: RefCell::new(stderr) };
+    let stderr = RefCell::new(stderr);
+    let call = Call { config, stdin: &text, env, plugins, stderr: Stderr::new(&stderr) };
     let refuse = |reply| Refusal { version, reply };
     let Some(id) = id else {
         let valid = &call.config.valid_attachments;
