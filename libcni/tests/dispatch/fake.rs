@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 
-use libcni::plugin::{Attachment, Call, Env, Plugin, dispatch};
+use libcni::plugin::{AnyPlugin, Attachment, Call, Env, Plugin, dispatch};
 use libcni::types::{AddResult, AttachmentId, IpConfig};
 use libcni::{ErrorReply, SpecVersion};
 use serde_json::{Value, json};
@@ -87,9 +87,18 @@ impl Outcome {
 }
 
 pub(crate) fn run(plugin: &Fake, env: &[(&str, &str)], stdin: impl AsRef<[u8]>) -> Outcome {
+    run_any(plugin, &[], env, stdin)
+}
+
+pub(crate) fn run_any(
+    plugin: &dyn AnyPlugin,
+    plugins: &[&dyn AnyPlugin],
+    env: &[(&str, &str)],
+    stdin: impl AsRef<[u8]>,
+) -> Outcome {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let env = env.iter().copied().collect::<Env>();
-    let code = dispatch(plugin, &[], &env, &mut stdin.as_ref(), &mut stdout, &mut stderr);
+    let code = dispatch(plugin, plugins, &env, &mut stdin.as_ref(), &mut stdout, &mut stderr);
     Outcome { code, stdout: String::from_utf8(stdout).unwrap(), stderr: String::from_utf8(stderr).unwrap() }
 }
 
