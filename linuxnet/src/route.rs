@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::addr::ip;
@@ -25,6 +26,11 @@ const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
 /// `RTN_UNICAST`: a route to somewhere, not a local address or a prohibition.
 const RTN_UNICAST: u8 = 1;
+
+/// How the kernel says that no route leads there, or that one forbids it (`blackhole`, `prohibit`); the last is that
+/// of a kernel without IPv6.
+const NO_ROUTE: [Errno; 5] =
+    [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EINVAL, Errno::EACCES, Errno::EAFNOSUPPORT];
 
 /// A unicast route. [`Route::to`] leaves out all that can be; the fields are public.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +208,29 @@ impl Netlink {
         Ok(routes)
     }
 
+    /// The route that a packet to `destination` takes (`ip route get DESTINATION`). `None` if there is none, and if it
+    /// is this machine's own address.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn find_route(&mut self, destination: IpAddr) -> Result<Option<Route>, NetlinkError> {
+        let mut message = RouteMessage::default();
+        let (family, address, bits) = match destination {
+            IpAddr::V4(ip) => (AddressFamily::Inet, RouteAddress::Inet(ip), 32),
+            IpAddr::V6(ip) => (AddressFamily::Inet6, RouteAddress::Inet6(ip), 128),
+        };
+        message.header.address_family = family;
+        message.header.destination_prefix_length = bits;
+        message.attributes.push(RouteAttribute::Destination(address));
+        let doing = format!("look up the route to {destination}");
+        let request = Request::new(doing, libc::RTM_GETROUTE, Mode::Change, &message);
+        match self.get(&request, |bytes| Some(parse(bytes).into_iter().next())) {
+            Ok(route) => Ok(route.flatten()),
+            Err(e) if e.errno().is_some_and(|errno| NO_ROUTE.contains(&errno)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     fn routes_of(&mut self, family: AddressFamily, filter: Filter) -> Result<Vec<Route>, NetlinkError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
@@ -216,7 +245,7 @@ impl Netlink {
         match self.dump(&request, |bytes| Some(parse(bytes).into_iter().filter(wanted).collect::<Vec<_>>())) {
             Ok(routes) => Ok(routes.into_iter().flatten().collect()),
             // There is no such table, or no such family in this kernel.
-            Err(e) if e.is_not_found() || e.errno() == Some(nix::errno::Errno::EAFNOSUPPORT) => Ok(Vec::new()),
+            Err(e) if e.is_not_found() || e.errno() == Some(Errno::EAFNOSUPPORT) => Ok(Vec::new()),
             Err(e) => Err(e),
         }
     }

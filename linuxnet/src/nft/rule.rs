@@ -234,6 +234,17 @@ impl Expression {
         (self.name == "lookup").then(|| find(&self.attributes, NFTA_LOOKUP_SET).map(text))?
     }
 
+    /// The constant that it compares with (`cmp`) or puts into a register (`immediate`): bytes as packets have them.
+    #[must_use]
+    pub fn constant(&self) -> Option<&[u8]> {
+        let data = match self.name.as_str() {
+            "cmp" => find(&self.attributes, NFTA_CMP_DATA)?,
+            "immediate" => find(&self.attributes, NFTA_IMMEDIATE_DATA)?,
+            _ => return None,
+        };
+        find(data, NFTA_DATA_VALUE)
+    }
+
     fn decode_all(list: &[u8]) -> Vec<Self> {
         let decode = |(_, element)| {
             let name = find(element, NFTA_EXPR_NAME).map(text)?;
