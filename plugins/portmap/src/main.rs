@@ -1,0 +1,4 @@
+//! The executable `portmap`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&portmap::Portmap)
+}
