@@ -66,8 +66,8 @@ pub(crate) fn address_of(name: &str) -> Option<IpAddr> {
     (address.to_string() == name).then_some(address)
 }
 
-/// A reservation that is written and has no name yet. Giving it one is atomic, and exclusive: whoever comes first
-/// has the address. A process killed before that leaves nothing, or a hidden file that the next one overwrites.
+/// A file that is written and has no name yet. Giving it one is atomic, and exclusive: whoever comes first has the
+/// address. A process killed before that leaves nothing, or a hidden file that the next one overwrites.
 #[derive(Debug)]
 pub(crate) enum Unnamed {
     /// `O_TMPFILE`: gone with the process.
@@ -77,25 +77,24 @@ pub(crate) enum Unnamed {
 }
 
 impl Unnamed {
-    /// Writes the reservation of `owner` on the filesystem of `dir`, the network's directory.
+    /// Writes `content` on the filesystem of `dir`, the network's directory. Two of one `purpose` cannot be at once.
     ///
     /// It is not synced: docs/decisions/0001-reservations-are-not-synced.md.
     ///
     /// # Errors
     /// [`StoreError`], as on a full disk; nothing is left then.
-    pub(crate) fn write(dir: &Path, index: &Index, owner: &Owner) -> Result<Self, StoreError> {
-        let content = owner.content();
+    pub(crate) fn write(dir: &Path, index: &Index, purpose: &str, content: &str) -> Result<Self, StoreError> {
         match anonymous(dir, content.as_bytes()) {
             Ok(file) => Ok(Self::Anonymous(file)),
-            Err(e) if lacks_anonymous_files(&e) => Self::write_hidden(index, content.as_bytes()),
-            Err(e) => Err(StoreError::on("write a reservation in", dir)(e)),
+            Err(e) if lacks_anonymous_files(&e) => Self::write_hidden(index, purpose, content.as_bytes()),
+            Err(e) => Err(StoreError::on("write a file in", dir)(e)),
         }
     }
 
-    fn write_hidden(index: &Index, content: &[u8]) -> Result<Self, StoreError> {
+    fn write_hidden(index: &Index, purpose: &str, content: &[u8]) -> Result<Self, StoreError> {
         index.ensure()?;
-        // One name is enough under the lock, and what a killed process left is overwritten.
-        let path = index.dir().join(".new");
+        // The lock keeps other processes away; what a killed one left is replaced.
+        let path = index.dir().join(format!(".new.{purpose}"));
         remove_file(&path)?;
         let hidden = Self::Hidden(path.clone());
         let written = File::options().create_new(true).write(true).mode(MODE).open(&path);

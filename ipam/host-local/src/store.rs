@@ -10,10 +10,9 @@
 //! All else in the directory is other people's, and left alone. Beside it lies the [index](crate::index).
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use libcni::names::NetworkName;
@@ -159,7 +158,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn prepare(&self, owner: &Owner) -> Result<Unnamed, StoreError> {
-        Unnamed::write(&self.dir, &self.index, owner)
+        Unnamed::write(&self.dir, &self.index, "reservation", &owner.content())
     }
 
     /// Takes `address`; `false` if somebody has it. A file without an owner is replaced. [`Store::record`] must follow.
@@ -243,18 +242,14 @@ impl Store {
 
     /// Notes where round robin stopped. The note is a convenience: without it the search begins at the start of the
     /// set, so a full disk is no reason to refuse an address that is reserved already.
+    ///
+    /// The old note is removed before the new one is linked, and a kill between the two loses it. Renaming over it would
+    /// not, but ext4 starts to write the disk on such a rename, which takes longer than all the rest of an ADD.
     pub(crate) fn set_last_reserved(&mut self, set: usize, address: IpAddr) {
         self.changed = true;
-        let hidden = self.index.dir().join(".last");
-        let write = || {
-            let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&hidden)?;
-            file.write_all(address.to_string().as_bytes())?;
-            fs::rename(&hidden, self.last_reserved_path(set))
-        };
-        if write().is_err() {
-            // It is overwritten next time; nobody reads it.
-            let _ = remove_file(&hidden);
-        }
+        let path = self.last_reserved_path(set);
+        let _ = Unnamed::write(&self.dir, &self.index, "last_reserved_ip", &address.to_string())
+            .and_then(|note| remove_file(&path).and_then(|()| note.link(&path)));
     }
 
     /// Frees what was reserved before this boot, once per boot. `reclaimAfterReboot` only.
@@ -276,20 +271,11 @@ impl Store {
                 remove_file(&path)?;
             }
         }
-        // Last, so that a kill before it means: once more. A kill behind it cannot lose it, a power loss means a new boot.
+        // Last, so that a kill before it means: once more.
         self.index.ensure()?;
-        let hidden = self.index.dir().join(".boot");
-        let write = || {
-            File::options()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&hidden)?
-                .write_all(boot_id.as_bytes())?;
-            fs::rename(&hidden, &seen)
-        };
-        write().map_err(StoreError::on("write", seen.clone()))
+        remove_file(&seen)?;
+        Unnamed::write(&self.dir, &self.index, "boot", &boot_id)?.link(&seen)?;
+        Ok(())
     }
 
     fn path(&self, address: IpAddr) -> PathBuf {
