@@ -19,6 +19,7 @@ use std::path::Path;
 
 use libcni::plugin::{Attachment, Call, Plugin};
 use libcni::types::{AddResult, AttachmentId, Dns, IpConfig};
+use nix::unistd::{AccessFlags, access};
 
 use crate::allocate::Taking;
 use crate::conf::Conf;
@@ -89,18 +90,19 @@ impl Plugin for HostLocal {
 
 /// Takes one address of every set of `conf` for `owner`: all or none.
 fn allocate(store: &mut Store, owner: &Owner, conf: &Conf) -> Result<Vec<IpConfig>, Error> {
-    let mut requested = conf.requested.clone();
-    let mut ips = Vec::new();
+    let requested = requested_of_sets(&conf.sets, conf.requested.clone())?;
     let mut taking = Taking::begin(store, owner)?;
-    for (index, set) in conf.sets.iter().enumerate() {
-        let wanted = requested.iter().position(|address| set.contains(*address)).map(|at| requested.remove(at));
-        ips.push(taking.take(index, set, wanted)?);
-    }
-    if !requested.is_empty() {
-        return Err(Error::RequestedLeft(requested));
-    }
+    let sets = conf.sets.iter().zip(requested).enumerate();
+    let ips = sets.map(|(index, (set, requested))| taking.take(index, set, requested)).collect::<Result<_, _>>()?;
     taking.commit();
     Ok(ips)
+}
+
+/// Which of the `requested` addresses each set is to give: the first that lies in it. None may be left over.
+fn requested_of_sets(sets: &[RangeSet], mut requested: Vec<IpAddr>) -> Result<Vec<Option<IpAddr>>, Error> {
+    let mut pick = |set: &RangeSet| requested.iter().position(|a| set.contains(*a)).map(|at| requested.remove(at));
+    let picked = sets.iter().map(&mut pick).collect();
+    if requested.is_empty() { Ok(picked) } else { Err(Error::RequestedLeft(requested)) }
 }
 
 /// What the attachment has; without that, what its container has in the old form.
@@ -128,15 +130,17 @@ fn read_resolv_conf(path: &Path) -> Result<Dns, Error> {
     Ok(resolv_conf::parse(&String::from_utf8_lossy(&text)))
 }
 
-/// Whether a reservation could be written in `dir`, or in the parent that exists. It writes one without a name.
+/// Whether a reservation could be written in `dir`, or in the nearest parent that exists. It writes one without a name.
 fn require_writable(dir: &Path) -> Result<(), Error> {
-    let existing = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
-    match reservation::anonymous(existing, b"status") {
-        Err(e) if !reservation::lacks_anonymous_files(&e) => {
-            Err(Error::StatusNotWritable { path: dir.to_owned(), source: e })
+    // A relative path ends in the empty one, which is the current directory.
+    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
+    let probed = match reservation::anonymous(existing, b"status") {
+        Err(e) if reservation::lacks_anonymous_files(&e) => {
+            access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(std::io::Error::from)
         }
-        _ => Ok(()),
-    }
+        probed => probed.map(drop),
+    };
+    probed.map_err(|source| Error::StatusNotWritable { path: dir.to_owned(), source })
 }
 
 /// Whether `set` has a free address, `named` being those that have a file.

@@ -243,3 +243,114 @@ fn address(number: u128, like: IpAddr) -> IpAddr {
         IpAddr::V6(_) => Ipv6Addr::from_bits(number).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(subnet: &str, start: &str, end: &str, gateway: &str) -> Result<Range, RangeFault> {
+        let optional = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
+        Range::new(subnet.parse().unwrap(), optional(start), optional(end), optional(gateway))
+    }
+
+    fn set(ranges: &[Result<Range, RangeFault>]) -> RangeSet {
+        RangeSet::new(ranges.iter().cloned().map(Result::unwrap).collect()).unwrap()
+    }
+
+    fn walked(set: &RangeSet, last: &str) -> Vec<String> {
+        set.walk(last.parse().ok()).map(|address| address.to_string()).collect()
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let v4 = range("10.1.2.0/29", "", "", "").unwrap();
+        assert_eq!((v4.to_string().as_str(), v4.gateway().to_string().as_str()), ("10.1.2.1-10.1.2.6", "10.1.2.1"));
+        let v6 = range("fd00::/125", "", "", "").unwrap();
+        assert_eq!((v6.to_string().as_str(), v6.gateway().to_string().as_str()), ("fd00::1-fd00::7", "fd00::1"));
+        assert_eq!(v4.with_prefix_len("10.1.2.3".parse().unwrap()).to_string(), "10.1.2.3/29");
+    }
+
+    #[test]
+    fn faults_have_the_references_words() {
+        let fault = |subnet, start, end| range(subnet, start, end, "").unwrap_err().to_string();
+        assert!(fault("10.1.2.0/31", "", "").starts_with("Network 10.1.2.0/31 too small to allocate from"));
+        assert!(fault("fd00::/127", "", "").starts_with("Network fd00::/127 too small to allocate from"));
+        assert_eq!(
+            fault("10.1.2.3/24", "", ""),
+            "Network has host bits set. For a subnet mask of length 24 the network address is 10.1.2.0, not 10.1.2.3"
+        );
+        assert!(fault("::ffff:10.1.2.0/120", "", "").starts_with("IPNet IP and Mask version mismatch"));
+        assert_eq!(fault("10.1.2.0/24", "10.1.3.1", ""), "RangeStart 10.1.3.1 not in network 10.1.2.0/24");
+        assert_eq!(fault("10.1.2.0/24", "", "fd00::1"), "RangeEnd fd00::1 not in network 10.1.2.0/24");
+        assert_eq!(fault("10.1.2.0/24", "10.1.2.9", "10.1.2.8"), "RangeEnd 10.1.2.8 is before RangeStart 10.1.2.9");
+    }
+
+    #[test]
+    fn sets_are_of_one_family_and_do_not_overlap() {
+        let of = |ranges: &[(&str, &str, &str)]| {
+            RangeSet::new(ranges.iter().map(|(net, start, end)| range(net, start, end, "").unwrap()).collect())
+        };
+        assert_eq!(of(&[]), Err(RangeSetFault::Empty));
+        assert_eq!(of(&[("10.1.0.0/24", "", ""), ("fd00::/64", "", "")]), Err(RangeSetFault::MixedFamilies));
+        let overlap = of(&[("10.1.0.0/16", "", ""), ("10.1.2.0/24", "", "")]).unwrap_err();
+        assert_eq!(overlap.to_string(), "subnets 10.1.0.1-10.1.255.254 and 10.1.2.1-10.1.2.254 overlap");
+        // Two parts of one subnet do not.
+        assert!(of(&[("10.1.0.0/24", "", "10.1.0.9"), ("10.1.0.0/24", "10.1.0.10", "")]).is_ok());
+    }
+
+    #[test]
+    fn the_walk_goes_round_through_all_ranges_and_past_gateways() {
+        let set = set(&[range("10.1.0.0/30", "", "", ""), range("10.2.0.0/29", "", "10.2.0.4", "10.2.0.3")]);
+        assert_eq!(set.to_string(), "10.1.0.1-10.1.0.2,10.2.0.1-10.2.0.4");
+        let all = ["10.1.0.2", "10.2.0.1", "10.2.0.2", "10.2.0.4"];
+        assert_eq!(set.capacity(), all.len() as u128);
+        assert_eq!(walked(&set, ""), all);
+        assert_eq!(walked(&set, "9.9.9.9"), all);
+        assert_eq!(walked(&set, "10.2.0.4"), all);
+        assert_eq!(walked(&set, "10.2.0.1"), ["10.2.0.2", "10.2.0.4", "10.1.0.2", "10.2.0.1"]);
+        assert_eq!(walked(&set, "10.2.0.3"), ["10.2.0.4", "10.1.0.2", "10.2.0.1", "10.2.0.2"]);
+    }
+
+    #[test]
+    fn the_ends_of_the_number_line_are_reached_and_not_passed() {
+        let v4 = set(&[range("255.255.255.248/29", "255.255.255.254", "255.255.255.255", "")]);
+        assert_eq!(walked(&v4, "255.255.255.255"), ["255.255.255.254", "255.255.255.255"]);
+        let top = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        let v6 = set(&[range("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff0/124", "", "", "")]);
+        assert_eq!(v6.walk(top.parse().ok()).count(), 14);
+        assert_eq!(v6.walk(top.parse().ok()).last(), top.parse().ok());
+        let all = set(&[range("::/0", "", "", "")]);
+        assert_eq!(all.walk("::7".parse().ok()).next(), "::8".parse().ok());
+        assert_eq!(all.capacity(), u128::MAX - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn every_assignable_address_comes_exactly_once_and_the_last_one_last(
+            base in any::<u32>(), len in 24u8..=30, cut in any::<(u8, u8, u8)>(), last in any::<u8>(), v6 in any::<bool>(),
+        ) {
+            let size = 1u32 << (32 - len);
+            let network = base & !(size - 1);
+            let (mut a, mut b) = (u32::from(cut.0) % size, u32::from(cut.1) % size);
+            if a > b { std::mem::swap(&mut a, &mut b) }
+            let at = |offset: u32| -> IpAddr {
+                if v6 { Ipv6Addr::from_bits((0xfd00 << 112) + u128::from(network + offset)).into() }
+                else { Ipv4Addr::from_bits(network + offset).into() }
+            };
+            let subnet = IpNet::new(at(0), if v6 { len + 96 } else { len }).unwrap();
+            let gateway = at(u32::from(cut.2) % size);
+            let set = RangeSet::new(vec![Range::new(subnet, Some(at(a)), Some(at(b)), Some(gateway)).unwrap()]).unwrap();
+            let last = at(u32::from(last) % size);
+            let walked: Vec<IpAddr> = set.walk(Some(last)).collect();
+            let mut sorted = walked.clone();
+            sorted.sort();
+            let expected: Vec<IpAddr> = (a..=b).map(at).filter(|address| *address != gateway).collect();
+            prop_assert_eq!(set.capacity(), expected.len() as u128);
+            prop_assert_eq!(sorted, expected);
+            if set.contains(last) && last != gateway {
+                prop_assert_eq!(walked.last(), Some(&last));
+            }
+        }
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::support::{Network, OURS, finish};
+use crate::support::{self, Network, OURS, finish};
 
 #[test]
 fn empty_and_garbled_files_are_free_and_replaced() {
@@ -135,11 +137,57 @@ fn many_processes_at_once_get_distinct_addresses() {
 }
 
 #[test]
+fn a_filesystem_without_unnamed_files_will_do() {
+    let network = Network::of_size(4);
+    network.run(Path::new(OURS), "ADD", "c1").ok();
+    let mut command = Command::new("strace");
+    // Only opening the directory itself fails: that is how a file without a name is made.
+    let trace = network.data_dir().with_file_name("trace");
+    command.args(["-f", "-e", "inject=openat:error=EOPNOTSUPP", "-o"]).arg(&trace).arg("-P").arg(network.path());
+    command.arg(OURS).envs(support::environment("ADD", "c2", "eth0"));
+    if Command::new("strace").arg("-V").output().is_err() {
+        return support::skip("no strace");
+    }
+    let reply = finish(support::start(command, &network.config));
+    assert_eq!(reply.ip().to_string(), "10.1.0.3");
+    assert!(std::fs::read_to_string(&trace).unwrap().contains("INJECTED"));
+    assert_eq!(network.read("10.1.0.3"), "c2\r\neth0");
+    assert_eq!(network.read("last_reserved_ip.0"), "10.1.0.3");
+    let left: BTreeSet<_> = std::fs::read_dir(network.data_dir().join(".owners/net"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(left, BTreeSet::from(["c1,eth0".to_owned(), "c2,eth0".to_owned()]));
+}
+
+#[test]
+fn an_index_signed_before_this_boot_is_not_believed() {
+    let network = Network::of_size(4);
+    network.call("ADD", "c1").ok();
+    let entry = network.data_dir().join(".owners/net/c1,eth0");
+    std::fs::remove_file(&entry).unwrap();
+    // Both directories signed alike, as if nothing had happened.
+    let sign = |seconds| {
+        for dir in [network.path(), network.data_dir().join(".owners/net")] {
+            let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, 271_828_183);
+            std::fs::File::open(dir).unwrap().set_modified(time).unwrap();
+        }
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    sign(now);
+    network.call("DEL", "c1").ok();
+    assert_eq!(network.reserved().len(), 1, "a signature of this boot is believed");
+    sign(1);
+    network.call("DEL", "c1").ok();
+    assert!(network.reserved().is_empty());
+}
+
+#[test]
 fn what_was_reserved_before_a_reboot_is_free_on_request_only() {
     let mut network = Network::of_size(2);
     let age = |name: &str| {
         let file = std::fs::File::options().write(true).open(network.path().join(name)).unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     };
     network.plant("10.1.0.2", b"c1\r\neth0");
     network.plant("10.1.0.3", b"c2\r\neth0");
@@ -149,6 +197,6 @@ fn what_was_reserved_before_a_reboot_is_free_on_request_only() {
     assert_eq!(network.call("ADD", "c3").ip().to_string(), "10.1.0.2");
     // This boot was seen: a clock that is set back or forth frees nothing.
     let file = std::fs::File::options().write(true).open(network.path().join("10.1.0.2")).unwrap();
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     network.call("ADD", "c4").fails_with(11, "no IP addresses available");
 }

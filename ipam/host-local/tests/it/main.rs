@@ -6,7 +6,12 @@
     reason = "clippy's leave for tests ends at the bodies of #[test] functions; helpers are tests too"
 )]
 
+mod bounded;
+mod config;
 mod disk;
+mod full_disk;
 mod interop;
+mod kill;
+mod model;
 mod support;
 mod verbs;

@@ -1,0 +1,119 @@
+//! A kill at any point loses no address and leaks none.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{self, Network, OURS};
+
+/// Runs `verb` for `id` and kills it when it is about to make its system call number `nth`. `Some(true)` if it was
+/// killed, `Some(false)` if it ended before; `None` if there is no strace.
+fn killed_at(network: &Network, verb: &str, id: &str, nth: usize) -> Option<bool> {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e"]).arg(format!("inject=all:signal=KILL:when={nth}"));
+    command.arg(OURS).envs(support::environment(verb, id, "eth0"));
+    if Command::new("strace").arg("-V").output().is_err() {
+        support::skip("no strace");
+        return None;
+    }
+    let child = support::start(command, &network.config);
+    Some(!child.wait_with_output().unwrap().status.success())
+}
+
+/// All `size` addresses can be had, and given back.
+#[track_caller]
+fn assert_all_free(network: &Network, size: usize) {
+    assert!(network.reserved().is_empty());
+    for i in 0..size {
+        network.call("ADD", &format!("all{i}")).ok();
+    }
+    network.call("ADD", "more").fails_with(11, "no IP addresses available");
+    network.gc(&[]).ok();
+    assert!(network.reserved().is_empty());
+}
+
+#[test]
+fn add_killed_before_each_of_its_system_calls() {
+    let network = Network::of_size(4);
+    network.call("ADD", "resident").ok();
+    for nth in 1.. {
+        let Some(killed) = killed_at(&network, "ADD", "victim", nth) else { return };
+        for address in network.reserved() {
+            let content = network.read(&address.to_string());
+            assert!(["resident\r\neth0", "victim\r\neth0"].contains(&content.as_str()), "call {nth}: {content:?}");
+        }
+        network.call("CHECK", "resident").ok();
+        network.call("DEL", "victim").ok();
+        assert_eq!(network.reserved().len(), 1, "after a kill at call {nth}");
+        if !killed {
+            assert!(nth > 30, "so few system calls? {nth}");
+            break;
+        }
+    }
+    network.call("DEL", "resident").ok();
+    assert_all_free(&network, 4);
+}
+
+#[test]
+fn del_killed_before_each_of_its_system_calls() {
+    let network = Network::of_size(4);
+    network.call("ADD", "resident").ok();
+    for nth in 1.. {
+        network.call("ADD", "victim").ok();
+        let Some(killed) = killed_at(&network, "DEL", "victim", nth) else { return };
+        // Either of the two cleans up: the runtime's next DEL, or GC.
+        if nth % 2 == 0 {
+            network.call("DEL", "victim").ok();
+        } else {
+            network.gc(&[("resident", "eth0")]).ok();
+        }
+        assert_eq!(network.reserved().len(), 1, "after a kill at call {nth}");
+        if !killed {
+            break;
+        }
+    }
+    network.call("DEL", "resident").ok();
+    assert_all_free(&network, 4);
+}
+
+#[test]
+fn gc_killed_before_each_of_its_system_calls() {
+    let mut network = Network::of_size(4);
+    network.config["cni.dev/valid-attachments"] = json!([{"containerID": "resident", "ifname": "eth0"}]);
+    network.call("ADD", "resident").ok();
+    for nth in 1.. {
+        network.call("ADD", "victim").ok();
+        let Some(killed) = killed_at(&network, "GC", "victim", nth) else { return };
+        network.call("CHECK", "resident").ok();
+        if !killed {
+            break;
+        }
+        network.call("DEL", "victim").ok();
+    }
+    assert_eq!(network.reserved().len(), 1);
+    network.call("DEL", "resident").ok();
+    assert_all_free(&network, 4);
+}
+
+#[test]
+fn three_hundred_kills_at_any_time() {
+    let network = Network::of_size(3);
+    for round in 0..300u32 {
+        let verb = if round % 3 == 2 { "DEL" } else { "ADD" };
+        let mut child = network.start(Path::new(OURS), verb, "victim");
+        // A process lives about as long as some hundred of these; the rounds spread over that and beyond.
+        for _ in 0..round.wrapping_mul(7919) % 600 {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(network.reserved().len() <= 1);
+        if round % 5 == 0 {
+            network.call("DEL", "victim").ok();
+            assert!(network.reserved().is_empty());
+        }
+    }
+    network.gc(&[]).ok();
+    assert_all_free(&network, 3);
+}
