@@ -6,7 +6,7 @@ use libcni::types::IpConfig;
 
 use crate::error::Error;
 use crate::owner::Owner;
-use crate::range::RangeSet;
+use crate::range::{Range, RangeSet};
 use crate::reservation::Unnamed;
 use crate::store::Store;
 
@@ -36,48 +36,60 @@ impl<'s> Taking<'s> {
 
     /// Takes an address of `set`, which is the configuration's number `index`: the requested one, or the next.
     pub(crate) fn take(&mut self, index: usize, set: &RangeSet, requested: Option<IpAddr>) -> Result<IpConfig, Error> {
-        let address = match requested {
+        let (range, address) = match requested {
             Some(address) => self.take_requested(index, set, address)?,
             None => self.take_next(index, set)?,
         };
         self.store.set_last_reserved(index, address);
-        let range = set.range_of(address).ok_or_else(|| self.exhausted(index, set))?;
-        Ok(IpConfig { address: range.with_prefix_len(address), gateway: Some(range.gateway()), interface: None })
+        Ok(range.ip_config(address))
     }
 
-    fn take_requested(&mut self, index: usize, set: &RangeSet, address: IpAddr) -> Result<IpAddr, Error> {
+    fn take_requested<'r>(
+        &mut self,
+        index: usize,
+        set: &'r RangeSet,
+        address: IpAddr,
+    ) -> Result<(&'r Range, IpAddr), Error> {
         if set.is_gateway(address) {
             return Err(Error::RequestedGateway { set: index, address });
         }
-        if self.try_take(address)? {
-            return Ok(address);
+        match set.range_of(address) {
+            Some(range) if self.try_take(address)? => Ok((range, address)),
+            _ => Err(Error::RequestedTaken { set: index, address, ranges: set.to_string() }),
         }
-        Err(Error::RequestedTaken { set: index, address, ranges: set.to_string() })
     }
 
-    fn take_next(&mut self, index: usize, set: &RangeSet) -> Result<IpAddr, Error> {
+    fn take_next<'r>(&mut self, index: usize, set: &'r RangeSet) -> Result<(&'r Range, IpAddr), Error> {
         if let Some(address) = self.held.iter().find(|address| set.contains(**address)) {
             return Err(Error::Duplicate { set: index, address: *address, owner: self.owner.joined(" ") });
         }
         let last = self.store.last_reserved(index);
-        for address in set.walk(last).take(TRIED_ONE_BY_ONE) {
-            if self.try_take(address)? {
-                return Ok(address);
-            }
+        if let Some(found) = self.take_first(set.walk(last).take(TRIED_ONE_BY_ONE))? {
+            return Ok(found);
         }
         let named = self.store.addresses()?;
-        for address in set.walk(last).skip(TRIED_ONE_BY_ONE).filter(|address| !named.contains(address)) {
-            if self.try_take(address)? {
-                return Ok(address);
-            }
+        if let Some(found) = self.take_first(set.walk(last).filter(|(_, address)| !named.contains(address)))? {
+            return Ok(found);
         }
         // Every address has a file; now those count that have no owner.
-        for address in set.walk(last) {
-            if self.try_take(address)? {
-                return Ok(address);
-            }
-        }
-        Err(self.exhausted(index, set))
+        self.take_first(set.walk(last))?.ok_or_else(|| Error::Exhausted {
+            set: index,
+            ranges: set.to_string(),
+            capacity: set.capacity(),
+        })
+    }
+
+    /// Takes the first of `candidates` that can be had.
+    fn take_first<'r>(
+        &mut self,
+        mut candidates: impl Iterator<Item = (&'r Range, IpAddr)>,
+    ) -> Result<Option<(&'r Range, IpAddr)>, Error> {
+        candidates
+            .find_map(|(range, address)| match self.try_take(address) {
+                Ok(false) => None,
+                taken => Some(taken.map(|_true| (range, address))),
+            })
+            .transpose()
     }
 
     fn try_take(&mut self, address: IpAddr) -> Result<bool, Error> {
@@ -86,10 +98,6 @@ impl<'s> Taking<'s> {
             self.taken.push(address);
         }
         Ok(taken)
-    }
-
-    fn exhausted(&self, index: usize, set: &RangeSet) -> Error {
-        Error::Exhausted { set: index, ranges: set.to_string(), capacity: set.capacity() }
     }
 
     /// Keeps what was taken.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
+use libcni::types::IpConfig;
 
 /// The longest prefixes that leave an address beside network, gateway and (IPv4) broadcast.
 const MAX_PREFIX_LEN_V4: u8 = 30;
@@ -85,15 +86,11 @@ impl Range {
         Ok(Self { subnet, start, end, gateway: gateway.unwrap_or(first) })
     }
 
-    /// The gateway of the range's subnet.
-    pub(crate) const fn gateway(&self) -> IpAddr {
-        self.gateway
-    }
-
-    /// `address` with the prefix length of the subnet, as results have it.
-    pub(crate) fn with_prefix_len(&self, address: IpAddr) -> IpNet {
-        // A range holds only addresses of its subnet's family, so the prefix length fits.
-        IpNet::new(address, self.subnet.prefix_len()).unwrap_or_else(|_too_long| address.into())
+    /// `address`, which lies in the range, as results have it: with the subnet's prefix length and gateway.
+    pub(crate) fn ip_config(&self, address: IpAddr) -> IpConfig {
+        // The family is the subnet's, so the prefix length fits.
+        let address = IpNet::new(address, self.subnet.prefix_len()).unwrap_or_else(|_too_long| address.into());
+        IpConfig { address, gateway: Some(self.gateway), interface: None }
     }
 
     fn contains(&self, address: IpAddr) -> bool {
@@ -175,36 +172,34 @@ impl RangeSet {
     /// How many addresses can be assigned.
     pub(crate) fn capacity(&self) -> u128 {
         let size = self.0.iter().fold(0, |sum: u128, range| sum.saturating_add(range.size()));
-        let mut gateways: Vec<IpAddr> = self.0.iter().map(Range::gateway).filter(|g| self.contains(*g)).collect();
+        let mut gateways: Vec<IpAddr> =
+            self.0.iter().map(|range| range.gateway).filter(|g| self.contains(*g)).collect();
         gateways.sort_unstable();
         gateways.dedup();
         size.saturating_sub(gateways.len() as u128)
     }
 
-    /// Every address that can be assigned, once: round robin beginning behind `last`, which itself comes last. From
-    /// the start of the first range if `last` is `None` or lies elsewhere.
-    pub(crate) fn walk(&self, last: Option<IpAddr>) -> impl Iterator<Item = IpAddr> + '_ {
+    /// Every address that can be assigned, once, with its range: round robin beginning behind `last`, which itself comes
+    /// last. From the start of the first range if `last` is `None` or lies elsewhere.
+    pub(crate) fn walk(&self, last: Option<IpAddr>) -> impl Iterator<Item = (&Range, IpAddr)> {
         let at = last.and_then(|last| self.0.iter().position(|range| range.contains(last)).zip(Some(number(last))));
-        let all = |range: &Range| (range.start, range.numbers());
-        let spans: Vec<(IpAddr, RangeInclusive<u128>)> = match at {
+        let all = |range| (range, Range::numbers(range));
+        let spans: Vec<(&Range, RangeInclusive<u128>)> = match at {
             None => self.0.iter().map(all).collect(),
             Some((index, last)) => {
                 let (before, rest) = self.0.split_at(index);
                 let (here, behind) = rest.split_at(1);
-                let tail = here.iter().map(|r| (r.start, last.saturating_add(1)..=*r.numbers().end()));
-                let head = here.iter().map(|r| (r.start, *r.numbers().start()..=last));
-                // At the very last number there is nothing behind; the addition would stay there.
-                tail.filter(|_| last < u128::MAX)
-                    .chain(behind.iter().map(all))
-                    .chain(before.iter().map(all))
-                    .chain(head)
-                    .collect()
+                // At the very last number there is nothing behind, and the sum stays where it is.
+                let tail =
+                    here.iter().filter(|_| last < u128::MAX).map(|r| (r, last.saturating_add(1)..=number(r.end)));
+                let head = here.iter().map(|r| (r, number(r.start)..=last));
+                tail.chain(behind.iter().map(all)).chain(before.iter().map(all)).chain(head).collect()
             }
         };
         spans
             .into_iter()
-            .flat_map(|(family, numbers)| numbers.map(move |n| address(n, family)))
-            .filter(|candidate| !self.is_gateway(*candidate))
+            .flat_map(|(range, numbers)| numbers.map(move |n| (range, address(n, range.start))))
+            .filter(|(_, candidate)| !self.is_gateway(*candidate))
     }
 }
 
@@ -259,16 +254,16 @@ mod tests {
     }
 
     fn walked(set: &RangeSet, last: &str) -> Vec<String> {
-        set.walk(last.parse().ok()).map(|address| address.to_string()).collect()
+        set.walk(last.parse().ok()).map(|(_, address)| address.to_string()).collect()
     }
 
     #[test]
     fn defaults_are_the_references() {
         let v4 = range("10.1.2.0/29", "", "", "").unwrap();
-        assert_eq!((v4.to_string().as_str(), v4.gateway().to_string().as_str()), ("10.1.2.1-10.1.2.6", "10.1.2.1"));
+        assert_eq!((v4.to_string().as_str(), v4.gateway.to_string().as_str()), ("10.1.2.1-10.1.2.6", "10.1.2.1"));
         let v6 = range("fd00::/125", "", "", "").unwrap();
-        assert_eq!((v6.to_string().as_str(), v6.gateway().to_string().as_str()), ("fd00::1-fd00::7", "fd00::1"));
-        assert_eq!(v4.with_prefix_len("10.1.2.3".parse().unwrap()).to_string(), "10.1.2.3/29");
+        assert_eq!((v6.to_string().as_str(), v6.gateway.to_string().as_str()), ("fd00::1-fd00::7", "fd00::1"));
+        assert_eq!(v4.ip_config("10.1.2.3".parse().unwrap()).address.to_string(), "10.1.2.3/29");
     }
 
     #[test]
@@ -319,9 +314,9 @@ mod tests {
         let top = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
         let v6 = set(&[range("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff0/124", "", "", "")]);
         assert_eq!(v6.walk(top.parse().ok()).count(), 14);
-        assert_eq!(v6.walk(top.parse().ok()).last(), top.parse().ok());
+        assert_eq!(walked(&v6, top).last().map(String::as_str), Some(top));
         let all = set(&[range("::/0", "", "", "")]);
-        assert_eq!(all.walk("::7".parse().ok()).next(), "::8".parse().ok());
+        assert_eq!(all.walk("::7".parse().ok()).next().map(|(_, address)| address), "::8".parse().ok());
         assert_eq!(all.capacity(), u128::MAX - 1);
     }
 
@@ -342,7 +337,7 @@ mod tests {
             let gateway = at(u32::from(cut.2) % size);
             let set = RangeSet::new(vec![Range::new(subnet, Some(at(a)), Some(at(b)), Some(gateway)).unwrap()]).unwrap();
             let last = at(u32::from(last) % size);
-            let walked: Vec<IpAddr> = set.walk(Some(last)).collect();
+            let walked: Vec<IpAddr> = set.walk(Some(last)).map(|(_, address)| address).collect();
             let mut sorted = walked.clone();
             sorted.sort();
             let expected: Vec<IpAddr> = (a..=b).map(at).filter(|address| *address != gateway).collect();

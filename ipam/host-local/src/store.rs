@@ -225,7 +225,10 @@ impl Store {
                 Ok(Found::Owned(owner)) if valid.contains(&owner) => kept.entry(owner).or_default().push(address),
                 Ok(Found::Owned(_) | Found::Garbled) => faults.extend(self.free(address).err()),
                 Ok(Found::Foreign | Found::Absent) => {}
-                Err(e) => faults.push(e),
+                Err(e) => {
+                    self.doubtful = true;
+                    faults.push(e);
+                }
             }
         }
         if self.changed {
