@@ -15,6 +15,8 @@ use nix::mount::{MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 
+use crate::store::{Lock, StoreError};
+
 /// The calling thread's own namespace. (`/proc/self` is the main thread's, which may be in another.)
 const CURRENT: &str = "/proc/thread-self/ns/net";
 
@@ -154,6 +156,17 @@ impl Netns {
             let thread = scope.spawn(|| self.enter().map(|()| work()));
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Waits for the exclusive lock of this namespace, for what happens to it by several steps that must not mix with
+    /// another process's.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be locked.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        // An open file of its own: whoever shares one shares its lock.
+        let file = File::open(&self.path).map_err(StoreError::on("open", &self.path))?;
+        Lock::of(file, &self.path)
     }
 
     fn enter(&self) -> Result<(), NetnsError> {

@@ -44,6 +44,14 @@ impl Lock {
             .mode(0o750)
             .open(path)
             .map_err(StoreError::on("open", path))?;
+        Self::of(file, path)
+    }
+
+    /// Waits for the lock on an open file; `path` is for the error.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be locked.
+    pub fn of(file: File, path: &Path) -> Result<Self, StoreError> {
         file.lock_exclusive().map_err(StoreError::on("lock", path))?;
         Ok(Self(file))
     }

@@ -1,0 +1,4 @@
+//! The executable `loopback`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&loopback::Loopback)
+}
