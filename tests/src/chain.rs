@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use crate::{Binaries, Container, Failure, Invocation, Place};
+use crate::{Binaries, Container, Failure, Invocation, Output, Place};
 
 /// What a runtime remembers of an attachment between ADD and DEL: the result.
 type Cache = Arc<Mutex<HashMap<(String, String), Value>>>;
@@ -19,6 +19,10 @@ pub struct Network {
     /// The plugins.
     pub binaries: Binaries,
     host: Arc<Place>,
+    /// Whether plugins start in the calling thread's namespace, which is the host's then.
+    here: bool,
+    /// What executes the plugins instead of the kernel, if anything: `strace -f …`.
+    wrapper: Vec<String>,
     path: String,
     /// Where host-local keeps the addresses.
     pub data_dir: PathBuf,
@@ -27,7 +31,20 @@ pub struct Network {
 
 impl Network {
     pub(crate) fn new(conflist: Value, binaries: Binaries, host: Arc<Place>, path: String, data_dir: PathBuf) -> Self {
-        Self { conflist, binaries, host, path, data_dir, cache: Cache::default() }
+        Self { conflist, binaries, host, here: false, wrapper: Vec::new(), path, data_dir, cache: Cache::default() }
+    }
+
+    /// The same network for a thread that is in the host's namespace already: plugins start in the caller's. For
+    /// measurements; otherwise each start costs a thread and a change of namespace.
+    #[must_use]
+    pub fn here(&self) -> Self {
+        Self { here: true, ..self.clone() }
+    }
+
+    /// The same network, its plugins executed by `wrapper`.
+    #[must_use]
+    pub fn wrapped_in(&self, wrapper: &[&str]) -> Self {
+        Self { wrapper: wrapper.iter().map(|&word| word.to_owned()).collect(), ..self.clone() }
     }
 
     /// The same network and the same attachments, served by other binaries: what a node looks like when the plugins
@@ -44,7 +61,7 @@ impl Network {
     pub fn add(&self, container: &Container) -> Result<Value, Failure> {
         let mut result = Value::Null;
         for index in 0..self.plugins().len() {
-            result = self.invocation("ADD", index, Some(container), &result).run(&self.host).reply()?;
+            result = self.run(self.invocation("ADD", index, Some(container), &result)).reply()?;
         }
         self.remember(container, Some(result.clone()));
         Ok(result)
@@ -57,7 +74,7 @@ impl Network {
     pub fn del(&self, container: &Container) -> Result<(), Failure> {
         let result = self.result(container);
         for index in (0..self.plugins().len()).rev() {
-            self.invocation("DEL", index, Some(container), &result).run(&self.host).reply()?;
+            self.run(self.invocation("DEL", index, Some(container), &result)).reply()?;
         }
         self.remember(container, None);
         Ok(())
@@ -70,7 +87,7 @@ impl Network {
     pub fn check(&self, container: &Container) -> Result<(), Failure> {
         let result = self.result(container);
         for index in 0..self.plugins().len() {
-            self.invocation("CHECK", index, Some(container), &result).run(&self.host).reply()?;
+            self.run(self.invocation("CHECK", index, Some(container), &result)).reply()?;
         }
         Ok(())
     }
@@ -86,7 +103,7 @@ impl Network {
             let mut config = self.plugin_config(index, None, &Value::Null);
             config["cni.dev/valid-attachments"] = json!(list);
             config["cni.dev/attachments"] = json!(list);
-            if let Err(e) = self.environment("GC", index, None).config(&config).run(&self.host).reply() {
+            if let Err(e) = self.run(self.environment("GC", index, None).config(&config)).reply() {
                 outcome = Err(e);
             }
         }
@@ -98,9 +115,14 @@ impl Network {
     /// # Errors
     /// The first plugin's that fails.
     pub fn status(&self) -> Result<(), Failure> {
-        (0..self.plugins().len()).try_for_each(|index| {
-            self.invocation("STATUS", index, None, &Value::Null).run(&self.host).reply().map(drop)
-        })
+        (0..self.plugins().len())
+            .try_for_each(|index| self.run(self.invocation("STATUS", index, None, &Value::Null)).reply().map(drop))
+    }
+
+    fn run(&self, invocation: Invocation) -> Output {
+        let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        let invocation = invocation.wrapped_in(&wrapper);
+        if self.here { invocation.run_here() } else { invocation.run(&self.host) }
     }
 
     /// The result of `container`'s ADD, as a runtime caches it; `null` if there is none.

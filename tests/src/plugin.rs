@@ -59,10 +59,19 @@ impl Invocation {
     /// # Panics
     /// If it cannot be started.
     #[must_use]
-    pub fn start(mut self, place: &Place) -> Child {
+    pub fn start(self, place: &Place) -> Child {
+        place.run(|| self.start_here())
+    }
+
+    /// Starts it in the calling thread's namespace.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_here(mut self) -> Child {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let program = self.command.get_program().to_owned();
-        let mut child = place.run(|| self.command.spawn()).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         // A plugin that fails early does not read: its exit code says why.
         let _ = child.stdin.take().expect("stdin").write_all(&self.stdin);
         child
@@ -74,7 +83,27 @@ impl Invocation {
     /// If it cannot be started.
     #[must_use]
     pub fn run(self, place: &Place) -> Output {
-        Output::from(self.start(place).wait_with_output().expect("output of a plugin"))
+        place.run(|| self.run_here())
+    }
+
+    /// Runs it in the calling thread's namespace until it ends.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_here(self) -> Output {
+        Output::from(self.start_here().wait_with_output().expect("output of a plugin"))
+    }
+
+    /// The same, executed by another program: `wrapper[0] wrapper[1] … program`.
+    #[must_use]
+    pub fn wrapped_in(mut self, wrapper: &[&str]) -> Self {
+        let [wrapping, arguments @ ..] = wrapper else { return self };
+        let mut command = Command::new(wrapping);
+        command.args(arguments).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.command = command;
+        self
     }
 }
 

@@ -1,0 +1,188 @@
+//! `scripts/bench`: our chain against the reference's, interleaved in one run, and the floor below both.
+//!
+//! Every side has a node of its own (namespaces on a tmpfs). Chains are executed directly, as a runtime executes them;
+//! making and ending containers is not measured. What runs while this runs disturbs it: trust ratios, not times.
+#![expect(clippy::expect_used, reason = "a measurement that fails is none")]
+
+mod floor;
+mod report;
+mod sample;
+mod side;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use ferrule_tests::{Binaries, Firewall, fixture};
+use serde_json::Value;
+
+use floor::Floor;
+use report::{Quantity, Report, Subject};
+use sample::Sample;
+use side::{Round, Side};
+
+/// Runs before the first that counts: infrastructure is made, pages are cached.
+const WARM_UP: usize = 2;
+const AT_ONCE: usize = 32;
+
+const BRIDGE: &str = "bridge+host-local";
+const CHAIN: &str = "bridge+host-local+portmap";
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    rounds: usize,
+    rounds_at_once: usize,
+    /// Attachments present, of both sides and then of ours alone.
+    present: usize,
+    present_ours: usize,
+}
+
+const FULL: Effort = Effort { rounds: 30, rounds_at_once: 5, present: 500, present_ours: 1000 };
+const QUICK: Effort = Effort { rounds: 5, rounds_at_once: 1, present: 50, present_ours: 100 };
+
+fn main() -> ExitCode {
+    let (options, paths): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let [ours, reference, json] = paths.as_slice() else { return ExitCode::from(2) };
+    let effort = if options.iter().any(|option| option == "--quick") { QUICK } else { FULL };
+    let binaries = [Binaries::at(Path::new(ours)), Binaries::at(Path::new(reference))];
+
+    let mut report = Report::default();
+    one_at_a_time(&binaries, effort, &mut report);
+    at_once(&binaries, effort, &mut report);
+    with_many_present(&binaries, effort, &mut report);
+    quantities(&binaries, &mut report);
+
+    let text = serde_json::to_vec_pretty(&report).expect("JSON");
+    std::fs::File::create(json).and_then(|mut file| file.write_all(&text)).expect("bench.json");
+    std::io::stdout().write_all(report.table().as_bytes()).expect("stdout");
+    ExitCode::SUCCESS
+}
+
+/// What is being measured goes to stderr: a full run takes minutes.
+fn announce(what: &str) {
+    let _ = writeln!(std::io::stderr(), "bench: {what}");
+}
+
+fn sides(conflist: &Value, firewall: Firewall, binaries: &[Binaries; 2]) -> [Side; 2] {
+    binaries.each_ref().map(|dir| Side::of_plugins(conflist, firewall, dir))
+}
+
+/// Rounds of all sides, taken in turns; of each side its ADDs and its DELs.
+fn take_turns(sides: &[&Side], rounds: usize, round: impl Fn(&Side) -> Round) -> Vec<[Vec<Sample>; 2]> {
+    let mut samples: Vec<[Vec<Sample>; 2]> = vec![Default::default(); sides.len()];
+    for number in 0..rounds + WARM_UP {
+        for (side, [adds, dels]) in sides.iter().zip(&mut samples) {
+            let Round { add, del } = round(side);
+            if number >= WARM_UP {
+                adds.push(add);
+                dels.push(del);
+            }
+        }
+    }
+    samples
+}
+
+/// Two rows: `samples` are of ours, the reference and, if it took part, the floor.
+fn add_rows(report: &mut Report, subject: Subject<'_>, samples: &[[Vec<Sample>; 2]]) {
+    for (index, verb) in ["ADD", "DEL"].into_iter().enumerate() {
+        let of = |side: usize| samples.get(side).and_then(|verbs| verbs.get(index)).map_or(&[][..], Vec::as_slice);
+        report.add(subject, verb, [of(0), of(1), of(2)]);
+    }
+}
+
+fn one_at_a_time(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+    announce(BRIDGE);
+    let [ours, reference] = sides(&fixture("bridge.conflist"), Firewall::Nftables, binaries);
+    let floor = Side::of_kernel(Floor { firewall: false });
+    let samples = take_turns(&[&ours, &reference, &floor], effort.rounds, Side::round);
+    add_rows(report, Subject { work: BRIDGE, backend: "none", present: 0 }, &samples);
+
+    // All backends in one run, so that ours can be compared with each of the reference's.
+    announce(CHAIN);
+    let conflist = fixture("bridge-portmap.conflist");
+    let firewalls: Vec<Firewall> = Firewall::ALL.into_iter().filter(|firewall| firewall.available()).collect();
+    let all: BTreeMap<&str, [Side; 2]> =
+        firewalls.iter().map(|firewall| (firewall.name(), sides(&conflist, *firewall, binaries))).collect();
+    let floor = Side::of_kernel(Floor { firewall: true });
+    let order: Vec<&Side> = all.values().flatten().chain([&floor]).collect();
+    let mut samples = take_turns(&order, effort.rounds, Side::round);
+    let floor = samples.pop().unwrap_or_default();
+    let pairs: BTreeMap<&str, Vec<[Vec<Sample>; 2]>> =
+        all.keys().copied().zip(samples.chunks(2).map(<[_]>::to_vec)).collect();
+    for (backend, pair) in &pairs {
+        let samples = [pair.as_slice(), std::slice::from_ref(&floor)].concat();
+        add_rows(report, Subject { work: CHAIN, backend, present: 0 }, &samples);
+    }
+    let Some([ours, _]) = pairs.get(Firewall::Nftables.name()).map(Vec::as_slice) else { return };
+    for (backend, pair) in pairs.iter().filter(|(backend, _)| **backend != Firewall::Nftables.name()) {
+        let [_, reference] = pair.as_slice() else { continue };
+        let backend = format!("nftables, ref {backend}");
+        let samples = [ours.clone(), reference.clone(), floor.clone()];
+        add_rows(report, Subject { work: CHAIN, backend: &backend, present: 0 }, &samples);
+    }
+}
+
+fn at_once(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+    let work = format!("{CHAIN}, {AT_ONCE} at once");
+    announce(&work);
+    let firewall = Firewall::Nftables;
+    let [ours, reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
+    let samples = take_turns(&[&ours, &reference], effort.rounds_at_once, |side| side.at_once(AT_ONCE));
+    add_rows(report, Subject { work: &work, backend: firewall.name(), present: 0 }, &samples);
+}
+
+fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+    let firewall = Firewall::Nftables;
+    let [mut ours, mut reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
+    let empty = Side::of_plugins(&fixture("bridge-portmap.conflist"), firewall, &binaries[0]);
+    let subject = |present| Subject { work: CHAIN, backend: firewall.name(), present };
+
+    announce(&format!("{CHAIN}, {} present", effort.present));
+    reference.populate(effort.present);
+    ours.populate(effort.present);
+    let samples = take_turns(&[&ours, &reference], effort.rounds, Side::round);
+    add_rows(report, subject(effort.present), &samples);
+    drop(reference);
+
+    announce(&format!("{CHAIN}, {} present, ours", effort.present_ours));
+    ours.populate(effort.present_ours);
+    let samples = take_turns(&[&ours, &empty], effort.rounds, Side::round);
+    for (present, samples) in [effort.present_ours, 0].into_iter().zip(&samples) {
+        let work = Subject { work: "the same, interleaved, ours alone", ..subject(present) };
+        add_rows(report, work, std::slice::from_ref(samples));
+    }
+}
+
+/// What is not a time: memory, processes, sizes.
+fn quantities(binaries: &[Binaries; 2], report: &mut Report) {
+    announce("memory, processes, sizes");
+    let conflist = fixture("bridge-portmap.conflist");
+    for firewall in Firewall::ALL.into_iter().filter(|firewall| firewall.available()) {
+        let sides = sides(&conflist, firewall, binaries);
+        // The first makes the infrastructure.
+        for side in &sides {
+            side.round();
+        }
+        let [ours, reference] = sides.each_ref().map(Side::peak_memory);
+        let what = |what: &str| format!("{what} of ADD of {CHAIN}, {}", firewall.name());
+        report.quantities.push(Quantity { what: what("peak memory"), unit: "KiB", ours, reference });
+        let [ours, reference] = sides.each_ref().map(|side| side.processes() as u64);
+        report.quantities.push(Quantity { what: what("processes"), unit: "", ours, reference });
+    }
+    let [ours, reference] = binaries.each_ref().map(size);
+    let what = "bridge, host-local, loopback, portmap as installed".to_owned();
+    report.quantities.push(Quantity { what, unit: "bytes", ours, reference });
+}
+
+/// The bytes of the plugins that both sides have, hard links counted once.
+fn size(binaries: &Binaries) -> u64 {
+    let files: BTreeMap<u64, u64> = ["bridge", "host-local", "loopback", "portmap"]
+        .iter()
+        .map(|name| std::fs::metadata(binaries.plugin(name)).expect("a plugin"))
+        .map(|file| (file.ino(), file.size()))
+        .collect();
+    files.values().sum()
+}
