@@ -89,6 +89,8 @@ impl Family {
 pub enum Variant {
     /// What the host calls `iptables`: for making rules.
     Default,
+    /// `iptables-nft`, whose rules stand in nftables; the default where there is none of that name.
+    Nft,
     /// `iptables-legacy`, whose tables nothing else sees; the default where there is none of that name.
     Legacy,
 }
@@ -171,10 +173,12 @@ impl Iptables {
 
     fn find(&self, variant: Variant, family: Family, action: &str) -> Result<PathBuf, IptablesError> {
         let default = format!("{}-{action}", family.program());
-        let found = match variant {
+        let special = match variant {
             Variant::Default => None,
-            Variant::Legacy => self.find_program(&format!("{}-legacy-{action}", family.program())),
+            Variant::Nft => Some("nft"),
+            Variant::Legacy => Some("legacy"),
         };
+        let found = special.and_then(|name| self.find_program(&format!("{}-{name}-{action}", family.program())));
         found.or_else(|| self.find_program(&default)).ok_or(IptablesError::Missing { program: default })
     }
 

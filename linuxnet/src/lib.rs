@@ -7,6 +7,7 @@
 //!   module of its object ([`link`], [`addr`], [`route`], …) and sent alone or in a [`netlink::Batch`].
 //! * [`nft::Nfnetlink`] is a socket to the firewall of a namespace, [`nft::Transaction`] what changes it.
 //! * [`iface`] applies a plugin's result to an interface, and compares the two.
+//! * [`masq::Masquerade`] is `ipMasq`, which bridge and ptp share; [`tag::Tag`] tells whose a piece of a firewall is.
 //! * [`undo::Undo`] takes back what a failed ADD did.
 #![warn(missing_docs)]
 
@@ -16,6 +17,7 @@ mod error;
 pub mod iface;
 pub mod iptables;
 pub mod link;
+pub mod masq;
 pub mod neigh;
 pub mod netlink;
 pub mod nft;
