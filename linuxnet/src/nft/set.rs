@@ -92,8 +92,8 @@ impl<'a> Set<'a> {
             });
         }
         a.be32(NFTA_SET_ID, id);
-        if self.key == [DataType::Mark] {
-            // Else `nft` would show the bytes of marks in the wrong order.
+        if matches!(self.key, [DataType::Mark | DataType::IfName]) {
+            // Else `nft` would show the bytes of marks in the wrong order, and names as empty.
             a.bytes(NFTA_SET_USERDATA, &userdata::host_byte_order());
         }
     }
