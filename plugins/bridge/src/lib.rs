@@ -1,1 +1,242 @@
-//! The CNI plugin bridge: connects containers through a Linux bridge.
+//! The CNI plugin `bridge`: connects containers to each other and to the host through a Linux bridge.
+
+mod check;
+mod conf;
+mod device;
+mod error;
+mod gateway;
+mod port;
+mod spoof;
+mod vlan_gateway;
+
+use libcni::netns::{Netns, NetnsError};
+use libcni::plugin::{Attachment, Call, Delegate, Plugin};
+use libcni::types::{AddResult, AttachmentId, Interface};
+use linuxnet::iface;
+use linuxnet::link::{Dev, Link};
+use linuxnet::masq::{Backend, Masquerade};
+use linuxnet::netlink::Netlink;
+use linuxnet::nft::Nfnetlink;
+use linuxnet::tag::{Tag, Valid};
+use linuxnet::undo::Undo;
+
+use crate::conf::Conf;
+pub use crate::error::BridgeError;
+use crate::port::Port;
+
+/// Index of the container's end in the result's `interfaces`: bridge, host's end, container's end.
+const CONTAINER_INTERFACE: usize = 2;
+
+/// The plugin `bridge`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridge;
+
+impl Plugin for Bridge {
+    type Error = BridgeError;
+
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn add(&self, call: &Call<'_>, attachment: &Attachment) -> Result<AddResult, BridgeError> {
+        let conf = Conf::load(call)?;
+        conf.require_consistent(call)?;
+        let mac = conf::requested_mac(call, attachment)?;
+        let netns = Netns::open(attachment.sandbox())?;
+        let tag = Tag::new(&call.config.name, &attachment.id);
+
+        let ipam = call.ipam()?;
+        let mut undo = Undo::new();
+        let mut result = addresses(ipam.as_ref(), &mut undo)?;
+        gateway::complete(&mut result, &conf);
+
+        let mut host = Netlink::open()?;
+        let bridge = device::ensure(call, &mut host, &conf)?;
+        undo.checkpoint()?;
+        let port = port::create(&mut host, Dev::from(&bridge), &conf, &tag, &attachment.id.ifname, mac, &netns)?;
+        let host_end = port.host.clone();
+        undo.push(format!("remove link {}", host_end.name), move || {
+            Ok(Netlink::open()?.remove_link(Dev::from(&host_end))?)
+        });
+        let vlan_lock = vlan_gateway::lock(&conf)?;
+        port::configure(&mut host, &port.host, &conf, &tag)?;
+        result.interfaces = interfaces(&bridge, &port, attachment);
+        if conf.mac_spoof_check {
+            set_up_spoof_check(attachment, &tag, &port, &mut undo)?;
+        }
+        undo.checkpoint()?;
+
+        if !conf.disable_container_interface {
+            let mut container = Netlink::open_in(&netns)?;
+            let link = port.container_end(&mut container)?;
+            iface::apply(&mut container, &netns, &link, &result, conf.apply_options())?;
+        }
+        if conf.is_gateway {
+            let gateways = gateway::addresses(&result);
+            match conf.vlans.access {
+                None => gateway::ensure(&mut host, &bridge, &gateways, conf.force_address)?,
+                Some(vlan) => {
+                    let link = vlan_gateway::ensure(&mut host, &bridge, vlan, &gateways, &conf)?;
+                    result.interfaces.push(on_host(&link));
+                }
+            }
+            gateway::enable_forwarding(&gateways)?;
+        }
+        drop(vlan_lock);
+        undo.checkpoint()?;
+        if conf.masquerade {
+            masquerade(call, attachment, &conf, &result, &mut undo)?;
+        }
+        result.dns = call.config.dns.clone().or(result.dns);
+        undo.commit();
+        Ok(result)
+    }
+
+    fn del(&self, call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
+        let tag = Tag::new(&call.config.name, &attachment.id);
+        let mut failures = Vec::new();
+        // Rules first, and their socket open until the end: its closing waits for the same grace period as the
+        // removal of the link.
+        let rules = remove_rules(call, attachment, &tag, &mut failures);
+        failures.extend(remove_link(attachment, &tag).err());
+        // The address last: whoever gets it next must not meet this container.
+        if let Err(e) = call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.del())) {
+            failures.push(e.into());
+        }
+        if let Err(e) = Conf::load(call).and_then(|conf| vlan_gateway::remove_unused(&conf)) {
+            failures.push(e);
+        }
+        drop(rules);
+        BridgeError::collect(failures)
+    }
+
+    fn check(&self, call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
+        check::check(call, attachment)
+    }
+
+    fn gc(&self, call: &Call<'_>, valid: &[AttachmentId]) -> Result<(), BridgeError> {
+        let valid = Valid::new(&call.config.name, valid);
+        let mut failures = Vec::new();
+        let mut try_all = |outcome: Result<(), BridgeError>| failures.extend(outcome.err());
+        let mut nft = Nfnetlink::open()?;
+        try_all(Masquerade::new(&mut nft).gc(&valid).map_err(BridgeError::from));
+        try_all(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
+        try_all(
+            Netlink::open().and_then(|mut host| port::collect_garbage(&mut host, &valid)).map_err(BridgeError::from),
+        );
+        try_all(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.gc())).map_err(BridgeError::from));
+        try_all(Conf::load(call).and_then(|conf| vlan_gateway::remove_unused(&conf)));
+        BridgeError::collect(failures)
+    }
+
+    fn status(&self, call: &Call<'_>) -> Result<(), BridgeError> {
+        let conf = Conf::load(call)?;
+        conf.require_consistent(call)?;
+        if conf.masquerade && conf.masquerade_backend != Some(Backend::Iptables) {
+            // Without nftables and the privilege to use it, an ADD would fail.
+            Backend::detect(&mut Nfnetlink::open()?)?;
+        }
+        Ok(call.ipam()?.map_or(Ok(()), |ipam| ipam.status())?)
+    }
+}
+
+/// What IPAM gives, and its undo; an empty result where there is no IPAM.
+fn addresses<'c>(ipam: Option<&'c Delegate<'c>>, undo: &mut Undo<'c>) -> Result<AddResult, BridgeError> {
+    let Some(ipam) = ipam else { return Ok(AddResult::default()) };
+    let mut result = ipam.add()?;
+    undo.push("release the addresses", move || Ok(ipam.del()?));
+    if result.ips.is_empty() {
+        return Err(BridgeError::NoAddresses(ipam.name().to_owned()));
+    }
+    for ip in &mut result.ips {
+        ip.interface = Some(CONTAINER_INTERFACE);
+    }
+    Ok(result)
+}
+
+/// Hides the result's addresses outside their subnets.
+fn masquerade(
+    call: &Call<'_>,
+    attachment: &Attachment,
+    conf: &Conf,
+    result: &AddResult,
+    undo: &mut Undo<'_>,
+) -> Result<(), BridgeError> {
+    let mut nft = Nfnetlink::open()?;
+    let backend = conf.masquerade_backend.map_or_else(|| Backend::detect(&mut nft), Ok)?;
+    let (network, id) = (call.config.name.clone(), attachment.id.clone());
+    undo.push("remove the masquerade", move || {
+        Ok(Masquerade::new(&mut Nfnetlink::open()?).teardown(&network, &id, &[])?)
+    });
+    let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
+    Ok(Masquerade::new(&mut nft).setup(backend, &call.config.name, &attachment.id, &addresses)?)
+}
+
+/// The result's `interfaces`, in the reference's order.
+fn interfaces(bridge: &Link, port: &Port, attachment: &Attachment) -> Vec<Interface> {
+    let container = Interface {
+        name: attachment.ifname().to_owned(),
+        mac: port.container_mac.to_string(),
+        // Both ends of a veth are made with the same MTU.
+        mtu: Some(port.host.mtu),
+        sandbox: attachment.sandbox().display().to_string(),
+        ..Interface::default()
+    };
+    vec![on_host(bridge), on_host(&port.host), container]
+}
+
+/// A link of the host as the result names it.
+fn on_host(link: &Link) -> Interface {
+    let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+    Interface { name: link.name.clone(), mac, mtu: Some(link.mtu), ..Interface::default() }
+}
+
+fn set_up_spoof_check<'a>(
+    attachment: &Attachment,
+    tag: &Tag,
+    port: &Port,
+    undo: &mut Undo<'a>,
+) -> Result<(), BridgeError> {
+    let fault = |e| BridgeError::spoof("set up", e);
+    let name = port.host.name.parse().map_err(|e| BridgeError::Differs(format!("{}: {e}", port.host.name)))?;
+    let (id, tag_of_undo) = (attachment.id.clone(), tag.clone());
+    undo.push("remove the MAC spoof check", move || Ok(spoof::remove(&mut Nfnetlink::open()?, &tag_of_undo, &id)?));
+    spoof::set_up(&mut Nfnetlink::open().map_err(fault)?, tag, &name, port.container_mac).map_err(fault)
+}
+
+/// Removes masquerade and spoof check, by tag: of any backend, and of the Go plugins. Gives the socket that was used.
+fn remove_rules(
+    call: &Call<'_>,
+    attachment: &Attachment,
+    tag: &Tag,
+    failures: &mut Vec<BridgeError>,
+) -> Option<Nfnetlink> {
+    // A kernel without nftables holds none of its rules.
+    let mut nft = Nfnetlink::open().ok()?;
+    let hint: Vec<_> = call.config.prev_result.iter().flat_map(|r| &r.ips).map(|ip| ip.address.addr()).collect();
+    let masquerade = Masquerade::new(&mut nft).teardown(&call.config.name, &attachment.id, &hint);
+    failures.extend(masquerade.err().map(BridgeError::from));
+    failures.extend(spoof::remove(&mut nft, tag, &attachment.id).err().map(|e| BridgeError::spoof("remove", e)));
+    Some(nft)
+}
+
+/// Removes the veth, by the end that can be found: in the container, or if its namespace is gone on the host.
+fn remove_link(attachment: &Attachment, tag: &Tag) -> Result<(), BridgeError> {
+    match attachment.netns.as_deref().map(Netns::open) {
+        Some(Ok(netns)) => {
+            let mut container = Netlink::open_in(&netns)?;
+            if let Some(link) = container.find_link(attachment.ifname())? {
+                container.remove_link(Dev::from(&link))?;
+            }
+            Ok(())
+        }
+        None | Some(Err(NetnsError::NotFound(_))) => {
+            let mut host = Netlink::open()?;
+            if let Some(link) = port::find(&mut host, tag)? {
+                host.remove_link(Dev::from(&link))?;
+            }
+            Ok(())
+        }
+        Some(Err(e)) => Err(e.into()),
+    }
+}

@@ -1,1 +1,0 @@
-//! All Ferrule plugins in one executable.

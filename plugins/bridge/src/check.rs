@@ -1,0 +1,164 @@
+//! CHECK: whether what ADD made is as it was made. Only what `bridge` owns is looked at: other plugins of the chain may
+//! have added addresses and routes, somebody may be capturing packets, udev may have renamed the host's end.
+
+use libcni::names::IfName;
+use libcni::netns::Netns;
+use libcni::plugin::{Attachment, Call};
+use libcni::types::{AddResult, MacAddr};
+use linuxnet::iface;
+use linuxnet::link::{Dev, Link};
+use linuxnet::masq::{Backend, Masquerade};
+use linuxnet::netlink::Netlink;
+use linuxnet::nft::Nfnetlink;
+
+use crate::conf::Conf;
+use crate::error::BridgeError;
+use crate::{gateway, port, spoof, vlan_gateway};
+
+/// Compares the kernel with `prevResult` and the configuration.
+pub(crate) fn check(call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
+    let conf = Conf::load(call)?;
+    let result = call.config.prev_result.as_ref().ok_or(BridgeError::PrevResultMissing)?;
+    if let Some(ipam) = call.ipam()? {
+        ipam.check()?;
+    }
+    let mac = reported(result, attachment)?;
+    let netns = Netns::open(attachment.sandbox())?;
+    let mut container = Netlink::open_in(&netns)?;
+    let link = container
+        .find_link(attachment.ifname())?
+        .ok_or_else(|| differs(format!("interface {} is not in the container", attachment.ifname())))?;
+    check_container_end(&link, mac)?;
+
+    let mut host = Netlink::open()?;
+    let bridge = find_bridge(&mut host, &conf)?;
+    let port = find_port(&mut host, &link, &bridge)?;
+    check_port(&mut host, &port, &bridge, &conf)?;
+    if !conf.disable_container_interface {
+        let differences = iface::verify(&mut container, attachment.ifname(), result)?;
+        BridgeError::collect(differences.into_iter().map(BridgeError::from).collect())?;
+    }
+    check_gateway(&mut host, &bridge, result, &conf)?;
+    check_rules(call, attachment, &conf, result, &link, &port)
+}
+
+/// Masquerade and MAC spoof check, of whichever backend, ours or the Go plugin's.
+fn check_rules(
+    call: &Call<'_>,
+    attachment: &Attachment,
+    conf: &Conf,
+    result: &AddResult,
+    link: &Link,
+    port: &Link,
+) -> Result<(), BridgeError> {
+    if !conf.masquerade && !conf.mac_spoof_check {
+        return Ok(());
+    }
+    let mut nft = Nfnetlink::open()?;
+    if conf.masquerade {
+        let backend = conf.masquerade_backend.map_or_else(|| Backend::detect(&mut nft), Ok)?;
+        let here = result.container_interface(attachment.ifname()).map(|(index, _)| index);
+        let addresses: Vec<_> = result.ips.iter().filter(|ip| ip.interface == here).map(|ip| ip.address).collect();
+        Masquerade::new(&mut nft).verify(backend, &call.config.name, &attachment.id, &addresses)?;
+    }
+    if conf.mac_spoof_check
+        && let (Ok(name), Some(mac)) = (port.name.parse::<IfName>(), link.mac)
+    {
+        let is_set_up = spoof::is_set_up(&mut nft, &attachment.id, &name, mac);
+        if !is_set_up.map_err(|e| BridgeError::spoof("verify", e))? {
+            return Err(differs(format!("the MAC spoof check of bridge port {name} is missing")));
+        }
+    }
+    Ok(())
+}
+
+/// The container's end in `prevResult`: its address, if it says one.
+fn reported(result: &AddResult, attachment: &Attachment) -> Result<Option<MacAddr>, BridgeError> {
+    let (_, interface) = result
+        .container_interface(attachment.ifname())
+        .ok_or_else(|| differs(format!("prevResult has no interface {} in a sandbox", attachment.ifname())))?;
+    Ok(interface.mac.parse().ok())
+}
+
+fn check_container_end(link: &Link, mac: Option<MacAddr>) -> Result<(), BridgeError> {
+    if link.kind != "veth" {
+        return Err(differs(format!("interface {} in the container is no veth but {:?}", link.name, link.kind)));
+    }
+    match (mac, link.mac) {
+        (Some(reported), Some(found)) if reported != found => Err(differs(format!(
+            "interface {} in the container has MAC address {found} instead of {reported}",
+            link.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn find_bridge(host: &mut Netlink, conf: &Conf) -> Result<Link, BridgeError> {
+    let name = conf.bridge.as_str();
+    let bridge = host.find_link(name)?.ok_or_else(|| differs(format!("bridge {name} is gone")))?;
+    if bridge.bridge.is_none() {
+        return Err(differs(format!("{name} is no bridge but {:?}", bridge.kind)));
+    }
+    if conf.promiscuous && !bridge.is_promiscuous {
+        return Err(differs(format!("bridge {name} is not in promiscuous mode")));
+    }
+    if !bridge.is_up {
+        return Err(differs(format!("bridge {name} is down")));
+    }
+    Ok(bridge)
+}
+
+/// The other end of the container's interface, which must be a port of the bridge.
+fn find_port(host: &mut Netlink, container: &Link, bridge: &Link) -> Result<Link, BridgeError> {
+    let port = container.peer_index.map(|index| host.find_link_by_index(index)).transpose()?.flatten();
+    let port = port.ok_or_else(|| differs(format!("the host's end of {} is gone", container.name)))?;
+    if port.master != Some(bridge.index) {
+        return Err(differs(format!("{} is no port of bridge {}", port.name, bridge.name)));
+    }
+    Ok(port)
+}
+
+fn check_port(host: &mut Netlink, port: &Link, bridge: &Link, conf: &Conf) -> Result<(), BridgeError> {
+    let wrong = |what: &str| Err(differs(format!("{what} of bridge port {} is off", port.name)));
+    if !port.is_up {
+        return Err(differs(format!("bridge port {} is down", port.name)));
+    }
+    if conf.hairpin && port.port.is_some_and(|state| !state.hairpin) {
+        return wrong("hairpin mode");
+    }
+    if conf.isolated && port.port.is_some_and(|state| !state.isolated) {
+        return wrong("isolation");
+    }
+    if !conf.vlans.is_filtered() {
+        return Ok(());
+    }
+    if bridge.bridge.is_some_and(|state| !state.vlan_filtering) {
+        return Err(differs(format!("bridge {} does not filter VLANs", bridge.name)));
+    }
+    let members = host.port_vlans(Dev::from(port))?;
+    match port::wanted_vlans(&conf.vlans).into_iter().find(|vlan| !members.contains(vlan)) {
+        Some(missing) => Err(differs(format!("bridge port {} is no member of VLAN {}", port.name, missing.vid))),
+        None => Ok(()),
+    }
+}
+
+fn check_gateway(host: &mut Netlink, bridge: &Link, result: &AddResult, conf: &Conf) -> Result<(), BridgeError> {
+    if !conf.is_gateway {
+        return Ok(());
+    }
+    let link = match conf.vlans.access {
+        None => bridge.clone(),
+        Some(vlan) => {
+            let name = vlan_gateway::link_name(&bridge.name, vlan);
+            host.find_link(&name)?.ok_or_else(|| differs(format!("gateway interface {name} is gone")))?
+        }
+    };
+    match gateway::missing(host, &link, &gateway::addresses(result))?.first() {
+        Some(net) => Err(differs(format!("gateway address {net} is not on {}", link.name))),
+        None => Ok(()),
+    }
+}
+
+fn differs(what: String) -> BridgeError {
+    BridgeError::Differs(what)
+}

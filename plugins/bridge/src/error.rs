@@ -1,0 +1,152 @@
+//! What can go wrong in `bridge`, and the code of each failure on the wire.
+
+use ipnet::IpNet;
+use libcni::error::{CniError, ErrorCode, ErrorReply};
+use libcni::netns::NetnsError;
+use libcni::plugin::{DelegateError, Interrupted};
+use libcni::store::StoreError;
+use libcni::types::{ArgsError, ConfigError};
+use linuxnet::NetlinkError;
+use linuxnet::iface::{ApplyError, Difference};
+use linuxnet::link::LinkError;
+use linuxnet::masq::MasqError;
+use linuxnet::sysctl::SysctlError;
+
+/// A failure of `bridge`.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `CNI_ARGS` is wrong.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// `ipam` with `disableContainerInterface`.
+    #[error("cannot use IPAM when DisableContainerInterface flag is set (hint: remove \"ipam\" or the flag)")]
+    IpamOnDisabledInterface,
+    /// `hairpinMode` with `promiscMode`.
+    #[error("cannot set hairpin mode and promiscuous mode at the same time (hint: remove one of the two)")]
+    HairpinAndPromiscuous,
+    /// CHECK without `prevResult`.
+    #[error("Required prevResult missing")]
+    PrevResultMissing,
+    /// The container's namespace cannot be used.
+    #[error("failed to open netns")]
+    Netns(#[from] NetnsError),
+    /// The bridge or the veth cannot be made.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The bridge has another address.
+    #[error(
+        "\"{bridge}\" already has an IP address different from {wanted}: {found} (hint: set \"forceAddress\": true to replace it)"
+    )]
+    OtherAddress {
+        /// The bridge.
+        bridge: String,
+        /// The gateway's address.
+        wanted: IpNet,
+        /// The address in its place.
+        found: IpNet,
+    },
+    /// IPAM returned no address.
+    #[error("IPAM plugin \"{0}\" returned missing IP config")]
+    NoAddresses(String),
+    /// IPAM failed; its error is passed on unchanged.
+    #[error(transparent)]
+    Ipam(#[from] DelegateError),
+    /// A netlink request failed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A sysctl cannot be read or written.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The namespace cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] StoreError),
+    /// The result cannot be put on the container's interface.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The masquerade cannot be set up, verified or removed.
+    #[error(transparent)]
+    Masquerade(#[from] MasqError),
+    /// The MAC spoof check cannot be set up or removed.
+    #[error("cannot {action} the MAC spoof check")]
+    SpoofCheck {
+        /// `set up`, `verify` or `remove`.
+        action: &'static str,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// CHECK found something else than ADD made.
+    #[error("{0}")]
+    Differs(String),
+    /// CHECK found something else than ADD made, on the container's interface.
+    #[error(transparent)]
+    Difference(#[from] Difference),
+    /// SIGTERM or SIGINT came; what was done is undone.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// DEL or GC went on after failures; these are all of them.
+    #[error("{}", join(.0))]
+    Several(Vec<BridgeError>),
+}
+
+/// `a; b; c`, each with its causes.
+fn join(errors: &[BridgeError]) -> String {
+    errors.iter().map(|e| e.reply().to_string()).collect::<Vec<_>>().join("; ")
+}
+
+impl BridgeError {
+    /// `action`: `set up`, `verify` or `remove`.
+    pub(crate) fn spoof(action: &'static str, source: NetlinkError) -> Self {
+        Self::SpoofCheck { action, source }
+    }
+
+    /// Nothing, the one error, or all of them.
+    pub(crate) fn collect(mut errors: Vec<Self>) -> Result<(), Self> {
+        match (errors.pop(), errors.is_empty()) {
+            (None, _) => Ok(()),
+            (Some(only), true) => Err(only),
+            (Some(last), false) => {
+                errors.push(last);
+                Err(Self::Several(errors))
+            }
+        }
+    }
+}
+
+impl CniError for BridgeError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config(e) => e.code(),
+            Self::Args(e) => e.code(),
+            Self::Ipam(e) => e.code(),
+            Self::IpamOnDisabledInterface
+            | Self::HairpinAndPromiscuous
+            | Self::PrevResultMissing
+            | Self::Link(LinkError::NotABridge { .. })
+            | Self::OtherAddress { .. } => ErrorCode::INVALID_CONFIG,
+            Self::Netns(_) => ErrorCode::INVALID_ENVIRONMENT,
+            Self::Interrupted(_) => ErrorCode::TRY_AGAIN_LATER,
+            Self::NoAddresses(_)
+            | Self::Link(_)
+            | Self::Netlink(_)
+            | Self::Sysctl(_)
+            | Self::Lock(_)
+            | Self::Apply(_)
+            | Self::Masquerade(_)
+            | Self::SpoofCheck { .. }
+            | Self::Differs(_)
+            | Self::Difference(_)
+            | Self::Several(_) => ErrorCode::INTERNAL,
+        }
+    }
+
+    fn reply(&self) -> ErrorReply {
+        match self {
+            Self::Config(e) => e.reply(),
+            Self::Ipam(e) => e.reply(),
+            _ => ErrorReply::new(self.code(), self.to_string(), libcni::error::causes(std::error::Error::source(self))),
+        }
+    }
+}
