@@ -38,12 +38,12 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// The path is a file on another file system than nsfs and procfs.
-    #[error("\"{}\" is no network namespace: unknown FS magic {magic:x}", path.display())]
+    #[error("\"{}\" is no network namespace: unknown FS magic {magic}", path.display())]
     NotANamespace {
         /// The path.
         path: PathBuf,
-        /// The magic number that statfs(2) gave.
-        magic: u64,
+        /// The magic number that statfs(2) gave, in hexadecimal.
+        magic: String,
     },
     /// The thread cannot be moved there: it is a namespace of another type, or the permission is missing.
     #[error("cannot enter network namespace \"{}\"", path.display())]
@@ -93,7 +93,8 @@ impl Netns {
         let FsType(magic) =
             fstatfs(&file).map_err(|e| NetnsError::Open { path: path.to_owned(), source: e.into() })?.filesystem_type();
         if magic != NSFS_MAGIC.0 && magic != PROC_SUPER_MAGIC.0 {
-            return Err(NetnsError::NotANamespace { path: path.to_owned(), magic: magic.cast_unsigned() });
+            // As text: the number is signed with glibc and unsigned with musl.
+            return Err(NetnsError::NotANamespace { path: path.to_owned(), magic: format!("{magic:x}") });
         }
         Ok(Self { file, path: path.to_owned() })
     }
