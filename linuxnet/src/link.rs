@@ -2,14 +2,16 @@
 
 mod bridge;
 mod create;
+#[cfg(test)]
+mod tests;
 mod veth;
 mod vlan;
+
+use std::os::fd::{AsFd, AsRawFd};
 
 use libcni::netns::Netns;
 use libcni::types::MacAddr;
 use nix::libc;
-
-use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::NetlinkError;
 use crate::netlink::{Mode, Netlink, Request};

@@ -159,22 +159,23 @@ impl Netlink {
     /// Has the kernel do several things in one send. The kernel answers every failure, and success only where it is
     /// asked to: so the last message alone asks, and its answer is the end.
     fn send(&mut self, requests: &[Request]) -> Result<(), NetlinkError> {
-        let Some((last, before)) = requests.split_last() else { return Ok(()) };
+        let ([first, ..], Some(last)) = (requests, requests.last()) else { return Ok(()) };
         self.out.clear();
-        let first_sequence = self.frame(requests.first().unwrap_or(last), before.is_empty());
+        let first_sequence = self.frame(first, requests.len() == 1);
         for (at, request) in requests.iter().enumerate().skip(1) {
-            self.frame(request, at == before.len());
+            self.frame(request, at + 1 == requests.len());
         }
-        self.socket.send(&self.out).map_err(|cause| NetlinkError::new(last.doing.as_str(), cause))?;
+        let fault = |request: &Request, cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
+        self.socket.send(&self.out).map_err(|cause| fault(first, cause))?;
         let mut failed = None;
         loop {
-            let messages = self.socket.receive().map_err(|cause| NetlinkError::new(last.doing.as_str(), cause))?;
+            let messages = self.socket.receive().map_err(|cause| fault(last, cause))?;
             for message in messages {
                 let at = message.sequence.wrapping_sub(first_sequence);
                 let Some(request) = usize::try_from(at).ok().and_then(|at| requests.get(at)) else { continue };
                 match message.reply() {
                     Reply::Refused(refusal) if failed.is_none() => {
-                        failed = Some(NetlinkError::new(request.doing.as_str(), refusal));
+                        failed = Some(fault(request, refusal.into()));
                     }
                     Reply::Refused(_) | Reply::Done => {}
                     Reply::Data(_) => continue,

@@ -21,6 +21,8 @@ use crate::packet::{
 pub const MAIN: u32 = 254;
 /// The number of the table in which the kernel keeps its own addresses.
 pub const LOCAL: u32 = 255;
+/// `RTA_VIA` of linux/rtnetlink.h (a gateway of the other family), which libc has not on every target.
+const RTA_VIA: u16 = 18;
 /// `RTAX_MTU` and `RTAX_ADVMSS` of linux/rtnetlink.h.
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
@@ -276,7 +278,7 @@ fn parse_common(message: &[u8]) -> Option<(Route, &[u8])> {
         match kind {
             libc::RTA_DST => route.dst = IpNet::new(ip(value)?, prefix).ok()?,
             libc::RTA_GATEWAY => route.gw = ip(value),
-            libc::RTA_VIA => route.gw = value.get(2..).and_then(ip),
+            RTA_VIA => route.gw = value.get(2..).and_then(ip),
             libc::RTA_OIF => route.link = ne32(value),
             libc::RTA_PREFSRC => route.src = ip(value),
             libc::RTA_PRIORITY => route.priority = ne32(value),
@@ -304,11 +306,84 @@ fn expand(route: Route, mut hops: &[u8]) -> Vec<Route> {
     {
         let gw = attributes(hop.get(8..).unwrap_or_default()).find_map(|(kind, value)| match kind {
             libc::RTA_GATEWAY => ip(value),
-            libc::RTA_VIA => value.get(2..).and_then(ip),
+            RTA_VIA => value.get(2..).and_then(ip),
             _ => None,
         });
         routes.push(Route { gw, link: Some(link), ..route.clone() });
         hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BR0: Dev<'static> = Dev { index: 2, name: "br0" };
+
+    fn full() -> Route {
+        Route {
+            gw: Some("10.1.0.2".parse().unwrap()),
+            src: Some("10.1.0.5".parse().unwrap()),
+            mtu: Some(1400),
+            advmss: Some(1360),
+            priority: Some(50),
+            table: 1000,
+            ..Route::to("192.0.2.0/24".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn says_what_ip_route_says() {
+        // ip route append 192.0.2.0/24 via 10.1.0.2 dev br0 src 10.1.0.5 metric 50 mtu 1400 advmss 1360 table 1000
+        // (the attributes in another order)
+        let request = add(BR0, &full());
+        let words =
+            "add route 192.0.2.0/24 via 10.1.0.2 dev br0 src 10.1.0.5 metric 50 mtu 1400 advmss 1360 table 1000";
+        assert_eq!(request.doing(), words);
+        let expected: &[u8] = &[
+            2, 24, 0, 0, 0, 3, 0, 1, 0, 0, 0, 0, // rtmsg: table 0 (see attribute), boot, universe, unicast
+            8, 0, 1, 0, 192, 0, 2, 0, // RTA_DST
+            8, 0, 5, 0, 10, 1, 0, 2, // RTA_GATEWAY
+            8, 0, 4, 0, 2, 0, 0, 0, // RTA_OIF
+            8, 0, 7, 0, 10, 1, 0, 5, // RTA_PREFSRC
+            8, 0, 6, 0, 50, 0, 0, 0, // RTA_PRIORITY
+            8, 0, 15, 0, 0xe8, 3, 0, 0, // RTA_TABLE
+            20, 0, 8, 0, 8, 0, 2, 0, 0x78, 5, 0, 0, 8, 0, 8, 0, 0x50, 5, 0, 0, // RTA_METRICS: mtu, advmss
+        ];
+        assert_eq!(request.body(), expected);
+        assert_eq!(parse(expected), [Route { link: Some(2), scope: Some(0), ..full() }]);
+    }
+
+    #[test]
+    fn a_route_on_the_link_has_link_scope() {
+        let header = |route: &Route| add(BR0, route).body().get(..12).unwrap().to_vec();
+        let on_link = Route::to("10.9.0.0/16".parse().unwrap());
+        assert_eq!(header(&on_link), [2, 16, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0]);
+        assert_eq!(header(&Route { scope: Some(0), ..on_link }).get(6), Some(&0));
+        assert_eq!(header(&Route::to("fd00::/8".parse().unwrap())).get(6), Some(&0));
+        // A default route has no RTA_DST; host bits of the destination are cut off, as they must be.
+        assert_eq!(add(BR0, &Route::to("0.0.0.0/0".parse().unwrap())).body().len(), 20);
+        assert_eq!(Route::to("10.9.8.7/16".parse().unwrap()).dst, "10.9.0.0/16".parse().unwrap());
+    }
+
+    #[test]
+    fn each_next_hop_is_a_route() {
+        // default by two gateways: nexthop via 10.1.0.1 dev 2, nexthop via 10.1.0.2 dev 3 (RTA_MULTIPATH).
+        let message = [
+            2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0, 36, 0, 9, 0, //
+            16, 0, 0, 0, 2, 0, 0, 0, 8, 0, 5, 0, 10, 1, 0, 1, //
+            16, 0, 0, 0, 3, 0, 0, 0, 8, 0, 5, 0, 10, 1, 0, 2,
+        ];
+        let hop = |link, gw: &str| Route {
+            gw: Some(gw.parse().unwrap()),
+            link: Some(link),
+            scope: Some(0),
+            ..Route::to("0.0.0.0/0".parse().unwrap())
+        };
+        assert_eq!(parse(&message), [hop(2, "10.1.0.1"), hop(3, "10.1.0.2")]);
+        for cut in [0, 7, 11] {
+            assert_eq!(parse(message.get(..cut).unwrap()), []);
+        }
+    }
 }

@@ -54,7 +54,7 @@ fn a_bridge(link: Link) -> Result<Link, LinkError> {
     if link.bridge.is_some() { Ok(link) } else { Err(LinkError::NotABridge { name: link.name, kind: link.kind }) }
 }
 
-fn create(bridge: &Bridge<'_>) -> Request {
+pub(super) fn create(bridge: &Bridge<'_>) -> Request {
     let new = NewLink { mac: bridge.mac, mtu: bridge.mtu, up: true, ..NewLink::called(bridge.name) };
     // Not said where it is not wanted: a kernel without bridge VLANs refuses the attribute.
     let data = bridge.vlan_filtering.then_some(InfoBridge::VlanFiltering(true)).into_iter().collect();

@@ -44,7 +44,7 @@ impl<'a> Veth<'a> {
 
     /// The message: the host's end, up and a port of the bridge, with the container's end as its `VETH_INFO_PEER`.
     /// (The container's end cannot be up from the start: `veth_open` says ENOTCONN.)
-    fn request(&self, host_name: &str) -> Request {
+    pub(super) fn request(&self, host_name: &str) -> Request {
         let peer = NewLink {
             mac: self.mac,
             mtu: self.mtu,

@@ -1,0 +1,86 @@
+//! Messages against what iproute2 6.1 sends for the same (captured with strace).
+
+use libcni::netns::Netns;
+
+use super::bridge::Bridge;
+use super::*;
+
+const HOST: Dev<'static> = Dev { index: 4, name: "h0" };
+
+/// The attribute at the end of a path of types.
+fn at<'a>(body: &'a [u8], path: &[u16]) -> &'a [u8] {
+    path.iter().fold(body.get(16..).unwrap(), |list, kind| find(list, *kind).unwrap())
+}
+
+#[test]
+fn a_veth_is_one_message() {
+    // ip link add vethtest up mtu 1400 master br0 numtxqueues 1 numrxqueues 1
+    //    type veth peer name eth0 address 0a:58:0a:01:02:03 mtu 1400 (and here: netns)
+    let netns = Netns::current().unwrap();
+    let veth = Veth {
+        mac: MacAddr::from_bytes(&[0x0a, 0x58, 0x0a, 1, 2, 3]),
+        bridge: Some(Dev { index: 2, name: "br0" }),
+        mtu: Some(1400),
+        queues: Some(1),
+        ..Veth::new("eth0", &netns)
+    };
+    let request = veth.request("vethtest");
+    assert_eq!(request.doing(), "create veth eth0 with its host end vethtest on bridge br0");
+    let body = request.body();
+    // ifinfomsg: IFF_UP in flags and mask.
+    assert_eq!(body.get(..16).unwrap(), [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(at(body, &[libc::IFLA_IFNAME]), b"vethtest\0");
+    assert_eq!(at(body, &[libc::IFLA_MTU]), [0x78, 5, 0, 0]);
+    assert_eq!(at(body, &[libc::IFLA_MASTER]), [2, 0, 0, 0]);
+    assert_eq!(at(body, &[libc::IFLA_NUM_TX_QUEUES]), [1, 0, 0, 0]);
+    assert_eq!(at(body, &[libc::IFLA_NUM_RX_QUEUES]), [1, 0, 0, 0]);
+    // iproute2 leaves the NUL out; the kernel takes both.
+    assert_eq!(at(body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"veth\0");
+    let peer = at(body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA, 1]);
+    assert_eq!(peer.get(..16).unwrap(), [0; 16]);
+    assert_eq!(at(peer, &[libc::IFLA_IFNAME]), b"eth0\0");
+    assert_eq!(at(peer, &[libc::IFLA_ADDRESS]), [0x0a, 0x58, 0x0a, 1, 2, 3]);
+    assert_eq!(at(peer, &[libc::IFLA_MTU]), [0x78, 5, 0, 0]);
+    assert_eq!(at(peer, &[libc::IFLA_NET_NS_FD]), netns.as_fd().as_raw_fd().to_ne_bytes());
+}
+
+#[test]
+fn a_bridge_says_vlan_filtering_only_where_it_is_wished() {
+    let with = super::bridge::create(&Bridge { vlan_filtering: true, ..Bridge::new("br0") });
+    assert_eq!(at(with.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"bridge\0");
+    assert_eq!(at(with.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), [5, 0, 7, 0, 1, 0, 0, 0]);
+    let without = super::bridge::create(&Bridge::new("br0"));
+    assert!(at(without.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]).is_empty());
+    // ip link set br0 type bridge vlan_filtering 1
+    let later = set_vlan_filtering(Dev { index: 2, name: "br0" }, true);
+    assert_eq!(at(later.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), [5, 0, 7, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn port_flags_are_slave_data() {
+    // ip link set h0 type bridge_slave isolated on
+    let isolated = set_isolated(HOST, true);
+    assert_eq!(isolated.body().get(..16).unwrap(), [0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(at(isolated.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_SLAVE_DATA]), [5, 0, 33, 0, 1, 0, 0, 0]);
+    let hairpin = set_hairpin(HOST, false);
+    assert_eq!(at(hairpin.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_SLAVE_DATA]), [5, 0, 4, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn arp_notify_is_an_attribute_of_the_links_inet_part() {
+    // IFLA_AF_SPEC / AF_INET / IFLA_INET_CONF / IPV4_DEVCONF_ARP_NOTIFY (22) = 1: inet_set_link_af of the kernel.
+    let request = set_arp_notify(HOST);
+    assert_eq!(at(request.body(), &[libc::IFLA_AF_SPEC, 2, 1]), [8, 0, 22, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn cut_off_answers_are_no_links() {
+    let request = set_mtu(HOST, 1400);
+    let link = parse(request.body()).unwrap();
+    assert_eq!((link.index, link.mtu, link.is_up), (4, 1400, false));
+    for cut in 0..16 {
+        assert_eq!(parse(request.body().get(..cut).unwrap()), None, "{cut} bytes");
+    }
+    // Attributes that are cut off are not there.
+    assert_eq!(parse(request.body().get(..22).unwrap()).unwrap().mtu, 0);
+}
