@@ -1,6 +1,7 @@
 //! One execution of a plugin, with exactly the environment and the input that the test says.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -51,6 +52,13 @@ impl Invocation {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// In a process group of its own, with what it will start.
+    #[must_use]
+    pub fn in_own_group(mut self) -> Self {
+        self.command.process_group(0);
         self
     }
 

@@ -1,0 +1,128 @@
+//! Plugins replaced under running containers: what the Go plugins attached, ours check and detach, and back.
+#![expect(clippy::expect_used, reason = "a test")]
+
+use ferrule_tests::{Binaries, Firewall, Node, fixture};
+
+/// Attaches by the Go plugins, checks and detaches by ours.
+fn from_reference(firewall: Firewall) {
+    let Some((ours, reference)) = Binaries::both() else { return };
+    let Some(node) = Node::start_with(firewall) else { return };
+    let theirs = node.network_by(fixture("bridge-portmap.conflist"), &reference);
+    let ours = theirs.served_by(&ours);
+    let before = node.snapshot();
+    let web = node.container("web").publish("tcp", 8080, 80).publish("udp", 8080, 80);
+    let other = node.container("other").publish("tcp", 8081, 80);
+    let gone = node.container("gone").publish("tcp", 8082, 80);
+    for container in [&web, &other, &gone] {
+        theirs.add(container).expect("ADD by the reference");
+    }
+
+    ours.check(&web).expect("CHECK by ours");
+    ours.del(&web).expect("DEL by ours");
+    assert!(node.outside.is_closed_tcp(node.address(), 8080));
+    let service = other.place.serve_tcp(80);
+    assert_eq!(node.outside.fetch_tcp(node.address(), 8081).expect("the other's port").from, "other");
+    drop(service);
+
+    // A third attachment by ours beside theirs; then everything goes in each of the ways.
+    ours.add(&web).expect("ADD by ours beside theirs");
+    node.kill(&gone);
+    ours.del(&gone.clone().without_netns()).expect("DEL by ours without the namespace");
+    ours.del(&other).expect("DEL by ours");
+    ours.del(&web).expect("DEL by ours");
+    node.assert_nothing_left(&before, &[&web, &other, &gone]);
+}
+
+/// Attaches by the Go plugins; our GC alone removes what is left when the namespace ended.
+fn collected_from_reference(firewall: Firewall) {
+    let Some((ours, reference)) = Binaries::both() else { return };
+    let Some(node) = Node::start_with(firewall) else { return };
+    let mut conflist = fixture("bridge-portmap.conflist");
+    // GC exists since 1.1.0.
+    *conflist.pointer_mut("/cniVersion").expect("a version") = "1.1.0".into();
+    let theirs = node.network_by(conflist, &reference);
+    let ours = theirs.served_by(&ours);
+    let before = node.snapshot();
+    let (kept, gone) =
+        (node.container("kept").publish("tcp", 8081, 80), node.container("gone").publish("tcp", 8082, 80));
+    for container in [&kept, &gone] {
+        theirs.add(container).expect("ADD by the reference");
+    }
+    node.kill(&gone);
+    ours.gc(&[&kept]).expect("GC by ours");
+    let left: Vec<String> =
+        node.snapshot().since(&before).into_iter().filter(|line| line.contains(&gone.id)).map(str::to_owned).collect();
+    assert!(left.is_empty(), "{left:#?}");
+    let service = kept.place.serve_tcp(80);
+    assert_eq!(node.outside.fetch_tcp(node.address(), 8081).expect("the valid one's port").from, "kept");
+    drop(service);
+    ours.check(&kept).expect("CHECK of the valid one");
+    ours.gc(&[]).expect("GC by ours of everything");
+    ours.del(&kept).expect("DEL by ours");
+    node.assert_nothing_left(&before, &[&kept, &gone]);
+}
+
+/// Attaches by ours, checks and detaches by the Go plugins. Their DEL knows nothing of our nf_tables tables; what it
+/// leaves there, our GC removes when the binaries come back.
+fn to_reference(firewall: Firewall) {
+    let Some((ours, reference)) = Binaries::both() else { return };
+    let Some(node) = Node::start_with(firewall) else { return };
+    let mut conflist = fixture("bridge-portmap.conflist");
+    *conflist.pointer_mut("/cniVersion").expect("a version") = "1.1.0".into();
+    let ours = node.network_by(conflist, &ours);
+    let theirs = ours.served_by(&reference);
+    let before = node.snapshot();
+    let web = node.container("web").publish("tcp", 8080, 80);
+    ours.add(&web).expect("ADD by ours");
+    if firewall != Firewall::Nftables {
+        theirs.check(&web).expect("CHECK by the reference");
+    }
+    theirs.del(&web).expect("DEL by the reference");
+    assert!(web.place.find_link("eth0").is_none());
+    if firewall == Firewall::Nftables {
+        let left = node.left_since(&before, &[&web]);
+        assert!(left.iter().all(|line| line.contains("ferrule_")), "only in our tables: {left:#?}");
+        ours.gc(&[]).expect("GC by ours");
+    }
+    node.assert_nothing_left(&before, &[&web]);
+}
+
+#[test]
+fn ours_detach_what_the_reference_attached_with_nftables() {
+    from_reference(Firewall::Nftables);
+}
+
+#[test]
+fn ours_detach_what_the_reference_attached_with_iptables_nft() {
+    from_reference(Firewall::IptablesNft);
+}
+
+#[test]
+fn ours_detach_what_the_reference_attached_with_iptables_legacy() {
+    from_reference(Firewall::IptablesLegacy);
+}
+
+#[test]
+fn ours_collect_what_the_reference_attached_with_nftables() {
+    collected_from_reference(Firewall::Nftables);
+}
+
+#[test]
+fn ours_collect_what_the_reference_attached_with_iptables_nft() {
+    collected_from_reference(Firewall::IptablesNft);
+}
+
+#[test]
+fn the_reference_detaches_what_ours_attached_with_nftables() {
+    to_reference(Firewall::Nftables);
+}
+
+#[test]
+fn the_reference_detaches_what_ours_attached_with_iptables_nft() {
+    to_reference(Firewall::IptablesNft);
+}
+
+#[test]
+fn the_reference_detaches_what_ours_attached_with_iptables_legacy() {
+    to_reference(Firewall::IptablesLegacy);
+}
