@@ -1,19 +1,14 @@
 //! What an ADD and a DEL touch does not grow with the number of reservations.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::{self, Network, OURS};
 
 /// The calls of ADD and DEL that name the data directory, as strace writes them; `None` if there is no strace.
 fn calls(network: &Network, verb: &str) -> Option<Vec<String>> {
     let trace = network.data_dir().with_file_name("trace");
-    let mut command = Command::new("strace");
+    let mut command = support::strace()?;
     command.args(["-f", "-o"]).arg(&trace).arg(OURS).envs(support::environment(verb, "traced", "eth0"));
-    if Command::new("strace").arg("-V").output().is_err() {
-        support::skip("no strace");
-        return None;
-    }
     support::finish(support::start(command, &network.config)).ok();
     let dir = network.data_dir();
     let text = std::fs::read_to_string(&trace).unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -140,14 +139,11 @@ fn many_processes_at_once_get_distinct_addresses() {
 fn a_filesystem_without_unnamed_files_will_do() {
     let network = Network::of_size(4);
     network.run(Path::new(OURS), "ADD", "c1").ok();
-    let mut command = Command::new("strace");
+    let Some(mut command) = support::strace() else { return };
     // Only opening the directory itself fails: that is how a file without a name is made.
     let trace = network.data_dir().with_file_name("trace");
     command.args(["-f", "-e", "inject=openat:error=EOPNOTSUPP", "-o"]).arg(&trace).arg("-P").arg(network.path());
     command.arg(OURS).envs(support::environment("ADD", "c2", "eth0"));
-    if Command::new("strace").arg("-V").output().is_err() {
-        return support::skip("no strace");
-    }
     let reply = finish(support::start(command, &network.config));
     assert_eq!(reply.ip().to_string(), "10.1.0.3");
     assert!(std::fs::read_to_string(&trace).unwrap().contains("INJECTED"));

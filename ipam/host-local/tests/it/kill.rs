@@ -1,7 +1,6 @@
 //! A kill at any point loses no address and leaks none.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
@@ -10,13 +9,9 @@ use crate::support::{self, Network, OURS};
 /// Runs `verb` for `id` and kills it when it is about to make its system call number `nth`. `Some(true)` if it was
 /// killed, `Some(false)` if it ended before; `None` if there is no strace.
 fn killed_at(network: &Network, verb: &str, id: &str, nth: usize) -> Option<bool> {
-    let mut command = Command::new("strace");
+    let mut command = support::strace()?;
     command.args(["-f", "-o", "/dev/null", "-e"]).arg(format!("inject=all:signal=KILL:when={nth}"));
     command.arg(OURS).envs(support::environment(verb, id, "eth0"));
-    if Command::new("strace").arg("-V").output().is_err() {
-        support::skip("no strace");
-        return None;
-    }
     let child = support::start(command, &network.config);
     Some(!child.wait_with_output().unwrap().status.success())
 }

@@ -2,7 +2,6 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "clippy's leave for tests ends at the bodies of #[test] functions; helpers are tests too"
 )]
 

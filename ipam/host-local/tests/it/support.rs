@@ -32,7 +32,17 @@ pub(crate) fn reference() -> Option<PathBuf> {
 /// Says that a test is skipped, or fails it where CNI_TEST_REQUIRE=all.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var("CNI_TEST_REQUIRE").as_deref() != Ok("all"), "required, but skipped: {why}");
-    eprintln!("SKIP {}: {why}", std::thread::current().name().unwrap_or("test"));
+    // Written past the test runner, which shows what a test prints only if it fails.
+    let _ = writeln!(std::io::stderr(), "SKIP {}: {why}", std::thread::current().name().unwrap_or("test"));
+}
+
+/// strace, or a printed SKIP.
+pub(crate) fn strace() -> Option<Command> {
+    if Command::new("strace").arg("-V").output().is_ok() {
+        return Some(Command::new("strace"));
+    }
+    skip("no strace");
+    None
 }
 
 /// A network with a data directory that goes with it.
