@@ -234,3 +234,42 @@ fn ipv6_settings_are_read_without_proc() {
     let after = netlink.find_link("lo").unwrap().unwrap().ipv6.unwrap();
     assert!(after.disabled && after.keep_addr_on_down);
 }
+
+#[test]
+fn many_at_once_do_not_disturb_each_other() {
+    const THREADS: usize = 8;
+    const EACH: usize = 8;
+    let Some(bed) = Bed::new() else { return };
+    bed.host_netlink().ensure_bridge(&Bridge::new("cni0")).unwrap();
+    let attach = |thread: usize| {
+        let mut host = bed.host_netlink();
+        let (bridge, new) = host.ensure_bridge(&Bridge::new("cni0")).unwrap();
+        assert!(!new);
+        for i in 0..EACH {
+            let name = format!("eth{thread}x{i}");
+            let veth = Veth { bridge: Some(Dev::from(&bridge)), ..Veth::new(&name, &bed.container) };
+            let end = host.create_veth(&veth).unwrap();
+            // Lists that change while they are read are read again.
+            assert!(host.links().unwrap().iter().any(|link| link.index == end.index));
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || attach(thread));
+        }
+    });
+    let ports = bed.host_netlink().links().unwrap().into_iter().filter(|link| link.master.is_some()).count();
+    assert_eq!(ports, THREADS * EACH);
+}
+
+#[test]
+fn a_missing_bridge_leaves_no_veth() {
+    let Some(bed) = Bed::new() else { return };
+    let mut host = bed.host_netlink();
+    let gone = Dev { index: 4242, name: "cni0" };
+    let error = host.create_veth(&Veth { bridge: Some(gone), ..Veth::new("eth0", &bed.container) }).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("cannot create veth eth0 with its host end veth") && text.ends_with(" on bridge cni0"));
+    assert!(host.links().unwrap().iter().all(|link| link.kind != "veth"));
+    assert_eq!(bed.container_netlink().find_link("eth0").unwrap(), None);
+}
