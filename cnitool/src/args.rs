@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Gc(GcOptions),
     /// Ask whether `add` could succeed now
     Status(GcTarget),
-    /// Print the version of cnitool and of the plugins in CNI_PATH
+    /// Print the version of cnitool, and run every program in CNI_PATH to ask for its CNI versions
     Version,
     /// Check a network configuration: it parses, its plugins exist and speak its version
     Validate(NetworkArg),

@@ -91,7 +91,7 @@ fn runtime_exit_code(fault: &RuntimeError) -> u8 {
         {
             NOT_READY
         }
-        RuntimeError::Interrupted(_) => PLUGIN_FAILED,
+        RuntimeError::Interrupted => PLUGIN_FAILED,
         RuntimeError::Plugin { source, .. } => match **source {
             PluginFault::Find(_) => CONFIGURATION,
             PluginFault::Exec(_) | PluginFault::Result { .. } | PluginFault::Input(_) => PLUGIN_FAILED,
@@ -117,7 +117,7 @@ fn runtime_hint(fault: &RuntimeError) -> Option<String> {
             Some("choose another cache directory with --cache-dir or CNI_CACHE_DIR".to_owned())
         }
         RuntimeError::RollBack { .. } => Some("once the cause is gone, `cnitool del` removes what is left".to_owned()),
-        RuntimeError::Interrupted(_) => None,
+        RuntimeError::Interrupted => None,
         RuntimeError::Stale { source, .. } => runtime_hint(source),
         RuntimeError::Several(failures) => failures.iter().find_map(runtime_hint),
     }

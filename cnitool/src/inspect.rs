@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libcni::runtime::{CachedAttachment, NetworkList};
 use libcni::{SpecVersion, convert, store};
@@ -13,7 +14,11 @@ use crate::error::ToolError;
 use crate::report;
 use crate::session::Session;
 
+/// What each program in `CNI_PATH` gets to answer VERSION; some may be no plugin.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+
 pub(crate) fn version(session: &mut Session<'_>) -> Result<(), ToolError> {
+    session.runtime.timeout.get_or_insert(VERSION_TIMEOUT);
     let versions: Vec<&str> = SpecVersion::ALL.iter().map(|v| v.as_str()).collect();
     session.print(format_args!("cnitool {}, CNI {}\n", env!("CARGO_PKG_VERSION"), versions.join(", ")))?;
     let rows: Vec<[String; 3]> = plugins(&session.runtime.plugin_dirs)

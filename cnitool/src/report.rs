@@ -38,7 +38,7 @@ fn plugin_type(fault: &RuntimeError) -> Option<&str> {
         RuntimeError::NotInVersion { .. }
         | RuntimeError::Incompatible { .. }
         | RuntimeError::Cache { .. }
-        | RuntimeError::Interrupted(_) => None,
+        | RuntimeError::Interrupted => None,
     }
 }
 

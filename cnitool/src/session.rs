@@ -32,6 +32,7 @@ impl<'s> Session<'s> {
         stdout: &'s mut dyn Write,
         stderr: &'s mut dyn Write,
     ) -> Result<Self, ToolError> {
+        require_utf8(env)?;
         let cache_dir = options.cache_dir.clone().or_else(|| env.var("CNI_CACHE_DIR").map(PathBuf::from));
         let mut runtime =
             Runtime::new(env.cni_path()).with_cache_dir(&cache_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR)));
@@ -126,6 +127,20 @@ impl<'s> Session<'s> {
         // There is nobody to tell that stderr is closed.
         let _ = writeln!(self.stderr, "Warning: {text}");
     }
+}
+
+/// Refuses values that are no UTF-8: they would be taken for absent, and the defaults used instead.
+fn require_utf8(env: &Env) -> Result<(), ToolError> {
+    const READ: [&str; 6] = ["CNI_PATH", "NETCONFPATH", "CNI_ARGS", "CAP_ARGS", "CNI_IFNAME", "CNI_CACHE_DIR"];
+    for (key, value) in env.iter() {
+        if let Some(variable) = READ.into_iter().find(|name| key == *name)
+            && value.to_str().is_none()
+        {
+            let value = value.to_string_lossy().into_owned();
+            return Err(ToolError::Variable { variable, value, expected: "UTF-8" });
+        }
+    }
+    Ok(())
 }
 
 /// The container ID that the Go tool derives from the absolute path of the namespace.

@@ -1,6 +1,8 @@
 //! The command line, driving fake plugins: what they are given, what is printed, which exit code.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, in its helpers too")]
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -181,6 +183,29 @@ fn a_plugins_failure_is_told_with_its_parts() {
 }
 
 #[test]
+fn an_interrupted_add_is_rolled_back() {
+    for signal in ["INT", "TERM"] {
+        let bed = Bed::new();
+        bed.write("answers/first.ADD.sh", &format!("kill -{signal} $PPID"));
+        let outcome = bed.run(&["add", "net", "/ns"], &[]);
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.stderr.starts_with("Error: interrupted by a signal"), "{}", outcome.stderr);
+        assert_eq!(bed.called(), ["ADD first", "DEL first"]);
+        assert!(store::files(&bed.path("cache/results")).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_plugin_that_hangs_is_stopped() {
+    let bed = Bed::new();
+    bed.write("answers/second.ADD.sh", "exec sleep 60");
+    let outcome = bed.run(&["--timeout", "1", "add", "net", "/ns"], &[]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("did not finish within 1 s and was stopped"), "{}", outcome.stderr);
+    assert_eq!(bed.called(), ["ADD first", "ADD second", "DEL first"]);
+}
+
+#[test]
 fn exit_codes_tell_the_kinds_of_failure_apart() {
     let bed = Bed::new();
     let code = |args: &[&str], env: &[(&str, &str)]| bed.run(args, env).code;
@@ -191,6 +216,12 @@ fn exit_codes_tell_the_kinds_of_failure_apart() {
     assert_eq!(code(&["add", "net", "/ns"], &[("CNI_PATH", "/nowhere")]), 3);
     assert_eq!(code(&["add", "net", "/ns"], &[("NETCONFPATH", "/nowhere")]), 3);
     assert_eq!(code(&["add", "net", "/ns", "-i", "a/b"], &[]), 3);
+    let no_utf8 = Command::new(env!("CARGO_BIN_EXE_cnitool"))
+        .args(["add", "net", "/ns"])
+        .env("NETCONFPATH", OsStr::from_bytes(b"/\xff"))
+        .output()
+        .unwrap();
+    assert_eq!(no_utf8.status.code(), Some(3));
     for bad in ["A", "A=", "=1", "A=1=2", "A=1;"] {
         let outcome = bed.run(&["add", "net", "/ns"], &[("CNI_ARGS", bad)]);
         assert_eq!(outcome.code, 3, "{bad}");

@@ -33,15 +33,17 @@ impl Runtime {
     /// remembers the attachment in the cache.
     ///
     /// After a failure, also of writing the cache, what was done is undone, unless [`Runtime::roll_back`] is false.
+    /// So it is if the process is asked to end and listens ([`crate::plugin::catch_signals`]).
     ///
     /// # Errors
-    /// [`RuntimeError::Plugin`], [`RuntimeError::Cache`], and [`RuntimeError::RollBack`] if something is left.
+    /// [`RuntimeError::Plugin`], [`RuntimeError::Cache`], [`RuntimeError::Interrupted`], and
+    /// [`RuntimeError::RollBack`] if something is left.
     pub fn add(&self, list: &NetworkList, attachment: &Attachment) -> Result<Added, RuntimeError> {
         self.cache.prepare(&list.name, &attachment.id).map_err(|source| cache_fault("set", list, source))?;
         let mut wire = None;
         for (before, plugin) in list.plugins.iter().enumerate() {
             let outcome = interrupted()
-                .map_err(RuntimeError::Interrupted)
+                .map_err(|_signal| RuntimeError::Interrupted)
                 .and_then(|()| self.add_plugin(list, plugin, attachment, wire.as_ref()));
             match outcome {
                 Ok(result) => wire = Some(result),

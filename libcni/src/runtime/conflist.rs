@@ -178,12 +178,14 @@ impl NetworkList {
         .map_err(ConflistError::Field)
     }
 
-    /// `head` as the bytes of a list with all plugins in it.
+    /// `head` as the bytes of a list with all plugins in it, which can be read again: two levels more of nesting may
+    /// be too many.
     fn inlined(&self, mut head: Members) -> Result<Vec<u8>, ConflistError> {
         let plugins: Vec<&Members> = self.plugins.iter().map(|plugin| &plugin.members).collect();
         head.insert("plugins".to_owned(), to_raw_value(&plugins).map_err(not_json)?);
         head.insert("loadOnlyInlinedPlugins".to_owned(), to_raw_value(&true).map_err(not_json)?);
-        serde_json::to_vec(&head).map_err(not_json)
+        let bytes = serde_json::to_vec(&head).map_err(not_json)?;
+        Self::parse(&bytes).map(|_readable| bytes)
     }
 }
 

@@ -3,7 +3,7 @@ use std::fmt;
 
 use crate::error::{ErrorCode, ErrorReply, causes};
 use crate::exec::ExecError;
-use crate::plugin::{DelegateError, Interrupted, Verb};
+use crate::plugin::{DelegateError, Verb};
 use crate::runtime::cache::CacheError;
 use crate::version::SpecVersion;
 
@@ -61,8 +61,8 @@ pub enum RuntimeError {
         source: Box<RuntimeError>,
     },
     /// This process was asked to end in the middle of an ADD (see [`crate::plugin::catch_signals`]).
-    #[error(transparent)]
-    Interrupted(Interrupted),
+    #[error("interrupted by a signal between two plugins")]
+    Interrupted,
     /// ADD failed, and then its roll-back did, so something is left.
     #[error("ADD failed and could not be rolled back: {}", Joined(failures))]
     RollBack {
@@ -109,7 +109,7 @@ impl RuntimeError {
             },
             Self::Stale { source, .. } | Self::RollBack { source, .. } => source.reply(),
             Self::Several(failures) => failures.iter().find_map(Self::reply),
-            Self::NotInVersion { .. } | Self::Incompatible { .. } | Self::Cache { .. } | Self::Interrupted(_) => None,
+            Self::NotInVersion { .. } | Self::Incompatible { .. } | Self::Cache { .. } | Self::Interrupted => None,
         }
     }
 
@@ -125,7 +125,7 @@ impl RuntimeError {
             },
             Self::NotInVersion { .. } | Self::Incompatible { .. } => ErrorCode::INCOMPATIBLE_VERSION,
             Self::Cache { .. } => ErrorCode::IO,
-            Self::Interrupted(_) => ErrorCode::TRY_AGAIN_LATER,
+            Self::Interrupted => ErrorCode::TRY_AGAIN_LATER,
             Self::Stale { source, .. } | Self::RollBack { source, .. } => source.code(),
             Self::Several(failures) => failures.first().map_or(ErrorCode::INTERNAL, Self::code),
         }

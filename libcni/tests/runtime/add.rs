@@ -149,6 +149,16 @@ fn a_failed_add_is_rolled_back_in_reverse() {
 }
 
 #[test]
+fn before_0_4_0_a_roll_back_gives_no_result() {
+    let bed = Bed::new();
+    bed.refuse("second", "ADD", 7, "no");
+    assert!(bed.runtime.add(&network("0.3.1", &["first", "second"]), &attachment()).is_err());
+    let calls = bed.calls();
+    assert_eq!(calls[2].name, "DEL first");
+    assert_eq!(calls[2].stdin().get("prevResult"), None);
+}
+
+#[test]
 fn without_roll_back_everything_stays() {
     let mut bed = Bed::new();
     bed.runtime.roll_back = false;

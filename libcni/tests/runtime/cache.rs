@@ -66,6 +66,17 @@ fn two_attachments_that_share_a_file_name_do_not_take_each_others_entry() {
 }
 
 #[test]
+fn an_entry_under_another_networks_name_is_not_taken_for_its_own() {
+    let bed = Bed::new();
+    let cache = &bed.runtime.cache;
+    let one = entry("one", "box", "eth0");
+    cache.write(&one).unwrap();
+    std::fs::rename(bed.cache_file("one"), bed.cache_file("net")).unwrap();
+    let net = network("1.0.0", &["first"]);
+    assert!(matches!(cache.read(&net.name, &attachment().id), Err(CacheError::Taken { .. })));
+}
+
+#[test]
 fn a_missing_directory_is_an_empty_cache() {
     let bed = Bed::new();
     assert!(bed.runtime.cache.attachments().unwrap().attachments.is_empty());

@@ -75,7 +75,7 @@ fn a_bad_cache_entry_does_not_stop_it() {
         "",
         "{",
         "null",
-        "{\"kind\": \"other\"}",
+        "{\"kind\": \"other\", \"ips\": []}",
         "{\"kind\": \"cniCacheV1\"}",
         "{\"kind\": \"cniCacheV1\", \"containerId\": \"box\", \"config\": \"e30=\", \"ifName\": \"eth0\", \
          \"networkName\": \"net\", \"result\": {\"cniVersion\": \"9.9.9\"}}",

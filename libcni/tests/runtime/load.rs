@@ -183,6 +183,15 @@ fn faults_name_the_field_the_value_and_what_was_expected() {
 const VALID: &str = r#"{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.1.0"], "name": "net", "disableGC": "false",
     "plugins": [{"type": "first", "capabilities": {"ips": true}, "n": 1.10}, {"type": "second", "ipam": {}}]}"#;
 
+#[test]
+fn a_plugin_nested_too_deep_to_be_kept_is_refused() {
+    let nested =
+        |depth| format!("{{\"name\": \"n\", \"type\": \"t\", \"x\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
+    assert!(NetworkList::from_plugin_bytes(nested(100).as_bytes()).is_ok());
+    assert!(NetworkList::from_plugin_bytes(nested(126).as_bytes()).is_err());
+    assert!(NetworkList::from_plugin_bytes(nested(100_000).as_bytes()).is_err());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_list_or_a_fault(bytes in prop_oneof![damaged(VALID), any::<Vec<u8>>()]) {
