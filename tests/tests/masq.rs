@@ -110,6 +110,10 @@ fn nets(addresses: &[&str]) -> Vec<IpNet> {
 /// Connects a container by a routed link: 10.1.0.`n`/24 and fd00:1::`n`/64 lie behind the host, not beside each other.
 fn connect(host: &Place, container: &Container, n: u8) {
     let inside = &container.place;
+    // Neighbours are asked for from the link-local address, which would take seconds to be sure that it is alone.
+    for place in [host, inside] {
+        place.sh("sysctl -qw net.ipv6.conf.default.accept_dad=0");
+    }
     host.sh(&format!("ip link add veth{n} type veth peer name eth0 netns {}", inside.netns.display()));
     host.sh(&format!("ip link set veth{n} up"));
     inside.sh("ip link set eth0 up");
