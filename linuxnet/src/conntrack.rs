@@ -55,36 +55,43 @@ pub struct Flows {
 impl Nfnetlink {
     /// Forgets these flows. None there is success.
     ///
-    /// The kernel does it in one message (4 ms with 4,000 flows present) where it can filter, which Linux before 6.8
-    /// cannot; there the flows are listed and removed one by one.
+    /// The kernel does it in one message per family (4 ms with 4,000 flows present) where it can filter. Linux before 6.8 cannot;
+    /// and by IPv6 addresses no kernel seen so far can be trusted to. There the flows are listed and removed one by one.
     ///
     /// # Errors
     /// Where the kernel lacks connection tracking, or the privilege is missing.
     pub fn flush_flows(&mut self, flows: &Flows) -> Result<(), NetlinkError> {
-        // Where nothing but deletion works, the kernel is too old to filter.
-        let outcome = if self.removal() == Removal::Delete {
-            self.flush_one_by_one(flows)
-        } else {
-            match self.request(&delete(flows.family(), &flows.filter())) {
-                Err(Cause::Refused(refusal)) if refusal.errno != Errno::EPERM => self.flush_one_by_one(flows),
-                outcome => outcome,
-            }
-        };
-        outcome.map_err(|cause| NetlinkError::new(flows.doing(), cause))
+        flows
+            .families()
+            .iter()
+            .try_for_each(|family| self.flush_family(flows, *family))
+            .map_err(|cause| NetlinkError::new(flows.doing(), cause))
     }
 
-    /// Lists all flows and removes those meant: slower than the kernel's filter, and as exact.
-    fn flush_one_by_one(&mut self, flows: &Flows) -> Result<(), Cause> {
-        let everything = Attributes::new();
+    fn flush_family(&mut self, flows: &Flows, family: u8) -> Result<(), Cause> {
+        // Where nothing but deletion works, the kernel is too old to filter.
+        if flows.names_ipv6() || self.removal() == Removal::Delete {
+            return self.flush_one_by_one(flows, family);
+        }
+        match self.request(&delete(family, &flows.filter())) {
+            Err(Cause::Refused(refusal)) if refusal.errno != Errno::EPERM => self.flush_one_by_one(flows, family),
+            outcome => outcome,
+        }
+    }
+
+    /// Lists the flows to the port and removes those meant.
+    fn flush_one_by_one(&mut self, flows: &Flows, family: u8) -> Result<(), Cause> {
+        // Lists are filtered by Linux 5.8 and later; elsewhere this is ignored, so each flow is looked at again.
+        let to_port = Flows { address: None, answered_by: None, ..*flows }.filter();
         let list = Request {
             subsystem: NFNL_SUBSYS_CTNETLINK,
             message: IPCTNL_MSG_CT_GET,
-            family: flows.family(),
+            family,
             version: 0,
-            attributes: &everything,
+            attributes: &to_port,
         };
-        let found = self.dump(&list, |family, flow| flows.contain(flow).then(|| (family, one_flow(flow))))?;
-        for (family, flow) in found {
+        let found = self.dump(&list, |_, flow| flows.contain(flow).then(|| one_flow(flow)))?;
+        for flow in found {
             match self.request(&delete(family, &flow)) {
                 // Ended meanwhile, or the tuple belongs to a newer flow (the identifier differs).
                 Err(Cause::Refused(refusal)) if refusal.errno == Errno::ENOENT => {}
@@ -122,12 +129,18 @@ impl Flows {
         format!("flush flows of protocol {} to port {}", self.protocol, self.port)
     }
 
-    /// `AF_*`, or 0 for both.
-    fn family(&self) -> u8 {
+    /// The kernel's filter has the comparison of IPv6 addresses the wrong way round (`!ipv6_addr_cmp` in
+    /// `ctnetlink_filter_match_tuple`; seen in 6.12 and 6.18): it would spare the flows meant, and remove all others.
+    fn names_ipv6(&self) -> bool {
+        [self.address, self.answered_by].into_iter().flatten().any(|address| address.is_ipv6())
+    }
+
+    /// `AF_*`: the kernel filters one family at a time.
+    fn families(&self) -> &'static [u8] {
         match self.address.or(self.answered_by) {
-            None => 0,
-            Some(IpAddr::V4(_)) => 2,
-            Some(IpAddr::V6(_)) => 10,
+            None => &[2, 10],
+            Some(IpAddr::V4(_)) => &[2],
+            Some(IpAddr::V6(_)) => &[10],
         }
     }
 
@@ -184,4 +197,46 @@ fn address_of(tuple: &[u8], v4: u16, v6: u16) -> Option<IpAddr> {
         _ if kind == v6 => value.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_always_has_the_original_tuple() {
+        let flows = Flows { protocol: UDP, port: 5353, address: Some([10, 1, 0, 2].into()), answered_by: None };
+        let expected: &[u8] = &[
+            36, 0, 1, 0x80, // CTA_TUPLE_ORIG
+            12, 0, 1, 0x80, 8, 0, 2, 0, 10, 1, 0, 2, // CTA_TUPLE_IP: CTA_IP_V4_DST
+            20, 0, 2, 0x80, 5, 0, 1, 0, 17, 0, 0, 0, 6, 0, 3, 0, 0x14, 0xe9, 0,
+            0, // CTA_TUPLE_PROTO: number, port
+            12, 0, 25, 0x80, 8, 0, 1, 0, 0x2a, 0, 0, 0, // CTA_FILTER: IP_DST, PROTO_NUM, PROTO_DST_PORT
+        ];
+        if cfg!(target_endian = "little") {
+            assert_eq!(flows.filter().as_bytes(), expected);
+        }
+        let any = Flows { address: None, ..flows };
+        assert!(find(any.filter().as_bytes(), CTA_TUPLE_ORIG).is_some());
+        assert_eq!((any.families(), flows.families()), (&[2, 10][..], &[2][..]));
+    }
+
+    #[test]
+    fn flows_are_told_apart() {
+        let meant = Flows { protocol: UDP, port: 53, address: Some([10, 1, 0, 2].into()), answered_by: None };
+        let flow = |flows: Flows| flows.filter();
+        assert!(meant.contain(flow(meant).as_bytes()));
+        for other in [
+            Flows { protocol: 6, ..meant },
+            Flows { port: 54, ..meant },
+            Flows { address: Some([10, 1, 0, 3].into()), ..meant },
+            Flows { address: Some(std::net::Ipv6Addr::LOCALHOST.into()), ..meant },
+            Flows { address: None, ..meant },
+        ] {
+            assert!(!meant.contain(flow(other).as_bytes()), "{other:?}");
+        }
+        assert!(!meant.contain(&[]));
+        let answered = Flows { answered_by: Some([10, 9, 9, 9].into()), ..meant };
+        assert!(!answered.contain(flow(meant).as_bytes()) && answered.contain(flow(answered).as_bytes()));
+    }
 }

@@ -107,6 +107,8 @@ pub(super) const NFT_CMP_NEQ: u32 = 1;
 pub(super) const NFTA_LOOKUP_SET: u16 = 1;
 pub(super) const NFTA_LOOKUP_SREG: u16 = 2;
 pub(super) const NFTA_LOOKUP_DREG: u16 = 3;
+/// A set of the same transaction; only in requests.
+pub(super) const NFTA_LOOKUP_SET_ID: u16 = 4;
 pub(super) const NFTA_LOOKUP_FLAGS: u16 = 5;
 pub(super) const NFT_LOOKUP_F_INV: u32 = 1;
 

@@ -192,7 +192,7 @@ impl Rule {
         }
     }
 
-    fn encode_expressions(&self, family: Family, list: &mut Attributes) {
+    pub(super) fn encode_expressions(&self, family: Family, list: &mut Attributes) {
         let mut encoder = Encoder::new(family, list);
         self.steps.iter().for_each(|step| encoder.step(step));
     }
@@ -245,7 +245,7 @@ impl Expression {
         find(data, NFTA_DATA_VALUE)
     }
 
-    fn decode_all(list: &[u8]) -> Vec<Self> {
+    pub(super) fn decode_all(list: &[u8]) -> Vec<Self> {
         let decode = |(_, element)| {
             let name = find(element, NFTA_EXPR_NAME).map(text)?;
             Some(Self { name, attributes: find(element, NFTA_EXPR_DATA).unwrap_or_default().to_vec() })
@@ -254,19 +254,26 @@ impl Expression {
     }
 
     /// Whether both do the same: what counts packets, and what the kernel adds of itself, does not matter.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.verdict() == other.verdict() && self.essence().eq(other.essence())
     }
 
     fn essence(&self) -> impl Iterator<Item = (u16, &[u8])> {
         let ignored: &[u16] = match self.name.as_str() {
             "nat" => &[NFTA_NAT_REG_ADDR_MAX, NFTA_NAT_REG_PROTO_MAX, NFTA_NAT_FLAGS],
+            "lookup" => &[NFTA_LOOKUP_SET_ID],
             "bitwise" => &[NFTA_BITWISE_OP],
             "counter" => &[NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS],
             "immediate" => &[NFTA_IMMEDIATE_DATA],
             _ => &[],
         };
-        let mut all: Vec<_> = attributes(&self.attributes).filter(|(kind, _)| !ignored.contains(kind)).collect();
+        // Without flags is with none.
+        let no_flags = |kind, value: &[u8]| {
+            self.name == "lookup" && kind == NFTA_LOOKUP_FLAGS && value.iter().all(|byte| *byte == 0)
+        };
+        let mut all: Vec<_> = attributes(&self.attributes)
+            .filter(|(kind, value)| !ignored.contains(kind) && !no_flags(*kind, value))
+            .collect();
         all.sort_unstable();
         all.into_iter()
     }

@@ -166,7 +166,8 @@ impl From<IfName> for Field {
 #[derive(Clone)]
 pub struct Value {
     bytes: Vec<u8>,
-    text: String,
+    /// For messages; none if the kernel sent the value.
+    text: Option<String>,
 }
 
 impl Value {
@@ -174,10 +175,10 @@ impl Value {
     #[must_use]
     pub fn and(mut self, field: impl Into<Field>) -> Self {
         let field = field.into();
+        self.text = Some(format!("{self} . {field}"));
         self.pad();
         self.bytes.extend_from_slice(&field.bytes());
         self.pad();
-        self.text = format!("{} . {field}", self.text);
         self
     }
 
@@ -201,8 +202,7 @@ impl Value {
 
     /// What the kernel sent.
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        let text = bytes.iter().fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"));
-        Self { bytes: bytes.to_vec(), text }
+        Self { bytes: bytes.to_vec(), text: None }
     }
 
     fn pad(&mut self) {
@@ -213,7 +213,7 @@ impl Value {
 impl<F: Into<Field>> From<F> for Value {
     fn from(field: F) -> Self {
         let field = field.into();
-        Self { bytes: field.bytes(), text: field.to_string() }
+        Self { bytes: field.bytes(), text: Some(field.to_string()) }
     }
 }
 
@@ -233,13 +233,19 @@ impl std::hash::Hash for Value {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        match &self.text {
+            Some(text) => f.write_str(text),
+            None => {
+                f.write_str("0x")?;
+                self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
     }
 }
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({})", self.text)
+        write!(f, "Value({self})")
     }
 }
 
@@ -271,6 +277,7 @@ mod tests {
         let types = [Ipv4Addr, IfName, Ipv6Addr, InetService, EtherAddr, Mark];
         let from_kernel = Value::from_bytes(value.as_bytes());
         assert_eq!(from_kernel, value);
+        assert!(from_kernel.to_string().starts_with("0x0a010002657468"), "{from_kernel}");
         assert_eq!(from_kernel.fields(&types).unwrap(), fields);
         assert_eq!(from_kernel.fields(&types[..5]), None, "too few types");
         assert_eq!(Value::from_bytes(&[1, 2]).fields(&[Ipv4Addr]), None, "too short");
