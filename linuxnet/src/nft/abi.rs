@@ -152,6 +152,8 @@ pub(super) const NFT_NAT_DNAT: u32 = 1;
 
 pub(super) const NFTA_COUNTER_BYTES: u16 = 1;
 pub(super) const NFTA_COUNTER_PACKETS: u16 = 2;
+/// Alignment, on machines that need it.
+pub(super) const NFTA_COUNTER_PAD: u16 = 3;
 
 /// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's udata.h: where `nft` keeps comments.
 pub(super) const UDATA_COMMENT: u8 = 0;

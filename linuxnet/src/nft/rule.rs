@@ -263,7 +263,7 @@ impl Expression {
             "nat" => &[NFTA_NAT_REG_ADDR_MAX, NFTA_NAT_REG_PROTO_MAX, NFTA_NAT_FLAGS],
             "lookup" => &[NFTA_LOOKUP_SET_ID],
             "bitwise" => &[NFTA_BITWISE_OP],
-            "counter" => &[NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS],
+            "counter" => &[NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS, NFTA_COUNTER_PAD],
             "immediate" => &[NFTA_IMMEDIATE_DATA],
             _ => &[],
         };
