@@ -1,4 +1,5 @@
 //! The shape of the workspace, as ARCHITECTURE.md promises it.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
