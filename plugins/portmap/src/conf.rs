@@ -152,6 +152,11 @@ impl Conf {
         Ok(Self::check(&wire).ok())
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_value(value: &serde_json::Value) -> Result<Self, FieldError> {
+        libcni::json::decode(value).and_then(|wire: Wire| Self::check(&wire))
+    }
+
     fn check(wire: &Wire) -> Result<Self, FieldError> {
         let backend = Backend::from_config(&wire.backend)?;
         let conditions = Conditions {
@@ -291,11 +296,10 @@ fn host_ip(text: &str) -> Result<Option<IpAddr>, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libcni::json;
     use serde_json::{Value, json};
 
     fn conf(value: &Value) -> Result<Conf, String> {
-        json::decode::<Wire>(value).and_then(|wire| Conf::check(&wire)).map_err(|e| e.to_string())
+        Conf::from_value(value).map_err(|e| e.to_string())
     }
 
     fn fault(value: &Value) -> String {

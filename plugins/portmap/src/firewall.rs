@@ -46,56 +46,65 @@ impl Firewall {
         Self::open(Some(Backend::Iptables))
     }
 
-    /// Makes the mappings, unless a live attachment holds one of the ports. Returns the ports that were left to another
-    /// attachment of this container.
-    pub(crate) fn publish<'u>(
+    /// Makes the mappings, unless a live attachment holds one of the ports. Returns what the operator should know of a
+    /// success.
+    pub(crate) fn publish(
         &mut self,
         bindings: &[Binding],
         container: &Container,
         conf: &Conf,
         netlink: &mut Netlink,
-        undo: &mut Undo<'u>,
-    ) -> Result<Vec<HostPort>, PortmapError> {
+        undo: &mut Undo<'_>,
+    ) -> Result<Vec<String>, PortmapError> {
         match self.backend {
             Backend::Nftables => self.publish_by_nftables(bindings, container, conf, netlink, undo),
             Backend::Iptables => self.publish_by_iptables(bindings, container, conf, netlink, undo),
         }
     }
 
-    fn publish_by_nftables<'u>(
+    fn publish_by_nftables(
         &mut self,
         bindings: &[Binding],
         container: &Container,
         conf: &Conf,
         netlink: &mut Netlink,
-        undo: &mut Undo<'u>,
-    ) -> Result<Vec<HostPort>, PortmapError> {
+        undo: &mut Undo<'_>,
+    ) -> Result<Vec<String>, PortmapError> {
         for attempt in 1.. {
-            let settlement = self.settle(bindings, container, conf, netlink)?;
+            let mut settlement = self.settle_nftables(bindings, container, conf, netlink)?;
+            let mut notes = self.settle_iptables(bindings, container, netlink, &mut settlement)?;
             let Some(nft) = &mut self.nft else { break };
             let ours = without(bindings, &settlement.siblings);
+            if attempt == 1 {
+                // Before the change: that its answer is lost does not mean that it was not made.
+                let (bindings, container, conf) = (ours.clone(), container.clone(), conf.clone());
+                undo.push("remove the port mappings", move || {
+                    nftables::remove(&mut Nfnetlink::open()?, &bindings, &container, Some(&conf))?;
+                    Ok(())
+                });
+            }
             match nftables::publish(nft, &ours, container, conf, &settlement.gives_way) {
                 Err(PortmapError::Netlink(e)) if e.is_exists() && attempt < ATTEMPTS => {}
                 Err(e) => return Err(e),
-                Ok(made) => {
-                    undo.push("remove the port mappings", move || Ok(nftables::take_back(&made)?));
+                Ok(()) => {
                     undo.checkpoint()?;
                     iptables::remove_places(&settlement.gives_way)?;
-                    return Ok(settlement.siblings);
+                    notes.extend(settlement.siblings.iter().map(left_to_sibling));
+                    return Ok(notes);
                 }
             }
         }
         Ok(Vec::new())
     }
 
-    fn publish_by_iptables<'u>(
+    fn publish_by_iptables(
         &mut self,
         bindings: &[Binding],
         container: &Container,
         conf: &Conf,
         netlink: &mut Netlink,
-        undo: &mut Undo<'u>,
-    ) -> Result<Vec<HostPort>, PortmapError> {
+        undo: &mut Undo<'_>,
+    ) -> Result<Vec<String>, PortmapError> {
         let settlement = self.settle_nftables(bindings, container, conf, netlink)?;
         if let Some(nft) = &mut self.nft {
             nftables::remove_places(nft, &settlement.gives_way)?;
@@ -114,26 +123,29 @@ impl Firewall {
             undo.push(format!("remove iptables chain {chain}"), move || Ok(iptables::take_back(family, chain)?));
             undo.checkpoint()?;
         }
-        Ok(settlement.siblings)
+        Ok(settlement.siblings.iter().map(left_to_sibling).collect())
     }
 
-    fn settle(
+    /// Settles with holders in iptables. That it cannot be asked does not hinder nftables; it is noted.
+    fn settle_iptables(
         &mut self,
         bindings: &[Binding],
         container: &Container,
-        conf: &Conf,
         netlink: &mut Netlink,
-    ) -> Result<Settlement, PortmapError> {
-        let mut settlement = self.settle_nftables(bindings, container, conf, netlink)?;
-        if let Some(nft) = &mut self.nft {
-            let holders = iptables::holders(nft, bindings)?;
-            let exists = |name: &str| netlink.find_link(name).map(|link| link.is_some());
-            settlement.extend(holder::settle(bindings, holders, container, exists)?);
-        }
-        Ok(settlement)
+        settlement: &mut Settlement,
+    ) -> Result<Vec<String>, PortmapError> {
+        let Some(nft) = &mut self.nft else { return Ok(Vec::new()) };
+        let holders = match iptables::holders(nft, bindings) {
+            Ok(holders) => holders,
+            Err(PortmapError::Iptables(e)) => return Ok(vec![format!("cannot tell who has ports by iptables: {e}")]),
+            Err(e) => return Err(e),
+        };
+        let exists = |name: &str| netlink.find_link(name).map(|link| link.is_some());
+        settlement.extend(holder::settle(bindings, holders, container, exists)?);
+        Ok(Vec::new())
     }
 
-    /// As [`Firewall::settle`] for holders in nftables, ours and the Go plugin's.
+    /// Settles with holders in nftables, ours and the Go plugin's.
     fn settle_nftables(
         &mut self,
         bindings: &[Binding],
@@ -209,6 +221,10 @@ impl Firewall {
             Backend::Iptables => Ok(iptables::status()?),
         }
     }
+}
+
+fn left_to_sibling(host: &HostPort) -> String {
+    format!("host port {host} leads to this container already, through another of its networks")
 }
 
 fn without(bindings: &[Binding], siblings: &[HostPort]) -> Vec<Binding> {

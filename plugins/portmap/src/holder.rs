@@ -151,3 +151,103 @@ impl Settlement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Reach;
+    use crate::mapping::Protocol;
+    use libcni::types::AttachmentId;
+
+    fn tag(network: &str, container_id: &str, veth: &str) -> Tag {
+        let id = AttachmentId { container_id: container_id.parse().unwrap(), ifname: "eth0".parse().unwrap() };
+        let tag = Tag::new(&network.parse().unwrap(), &id);
+        if veth.is_empty() { tag } else { tag.with_host_veth(&veth.parse().unwrap()) }
+    }
+
+    /// The attachment of container `me` to network `net`, address 10.1.0.2.
+    fn me() -> Container {
+        Container {
+            network: "net".parse().unwrap(),
+            id: AttachmentId { container_id: "me".parse().unwrap(), ifname: "eth0".parse().unwrap() },
+            tag: tag("net", "me", "veth0"),
+            reaches: vec![Reach { address: "10.1.0.2/16".parse().unwrap(), link: None }],
+        }
+    }
+
+    fn host(ip: &str) -> HostPort {
+        HostPort { protocol: Protocol::Tcp, ip: ip.parse().unwrap(), port: 8080 }
+    }
+
+    fn element(number: u8) -> Place {
+        Place::Element { set: "hostports4".to_owned(), key: Value::from(IpAddr::from([0, 0, 0, number])) }
+    }
+
+    /// A holder of 0.0.0.0:8080 that leads to 10.1.0.3.
+    fn held_by(owner: Owner) -> Holder {
+        Holder { host: host("0.0.0.0"), target: "10.1.0.3".parse().ok(), owner, place: element(1) }
+    }
+
+    fn untagged(network: Option<&str>, container_id: &str) -> Owner {
+        Owner::Untagged { network: network.map(str::to_owned), container_id: container_id.to_owned() }
+    }
+
+    /// The host has one link, `alive`.
+    fn settled(wanted: &str, holder: Holder) -> Result<Settlement, String> {
+        let bindings = [Binding { host: host(wanted), target: "10.1.0.2:80".parse().unwrap() }];
+        settle(&bindings, vec![holder], &me(), |name| Ok(name == "alive")).map_err(|e| e.to_string())
+    }
+
+    fn gives_way() -> Result<Settlement, String> {
+        Ok(Settlement { gives_way: vec![element(1)], siblings: Vec::new() })
+    }
+
+    #[test]
+    fn whoever_may_be_alive_keeps_the_port() {
+        for owner in [
+            Owner::Tagged(tag("net", "you", "alive")),
+            Owner::Tagged(tag("net", "you", "")),
+            untagged(Some("net"), "you"),
+            untagged(None, "you"),
+        ] {
+            for wanted in ["0.0.0.0", "192.0.2.1"] {
+                let fault = settled(wanted, held_by(owner.clone())).unwrap_err();
+                assert!(fault.starts_with("host port tcp 0.0.0.0:8080 is held by container you, "), "{fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_gone_gives_way() {
+        let gone = held_by(Owner::Tagged(tag("net", "you", "veth9")));
+        assert_eq!(settled("0.0.0.0", gone.clone()), gives_way());
+        assert_eq!(settled("192.0.2.1", gone), gives_way(), "also where it only overlaps");
+        for owner in [Owner::Tagged(tag("net", "you", "alive")), untagged(Some("net"), "you"), untagged(None, "you")] {
+            let lost = Holder { target: "10.1.0.2".parse().ok(), ..held_by(owner) };
+            assert_eq!(settled("0.0.0.0", lost), gives_way(), "its address is ours");
+        }
+    }
+
+    #[test]
+    fn ours_are_made_anew_and_what_is_beside_them_stays() {
+        assert_eq!(settled("0.0.0.0", held_by(Owner::Tagged(tag("net", "me", "alive")))), gives_way());
+        assert_eq!(settled("0.0.0.0", held_by(untagged(Some("net"), "me"))), gives_way());
+        let beside = settled("192.0.2.1", held_by(Owner::Tagged(tag("net", "me", "alive"))));
+        assert_eq!(beside, Ok(Settlement::default()));
+    }
+
+    #[test]
+    fn another_network_of_this_container_keeps_the_port() {
+        for owner in [Owner::Tagged(tag("other", "me", "alive")), untagged(Some("other"), "me"), untagged(None, "me")] {
+            let kept = Settlement { gives_way: Vec::new(), siblings: vec![host("0.0.0.0")] };
+            assert_eq!(settled("0.0.0.0", held_by(owner.clone())), Ok(kept));
+            assert_eq!(settled("192.0.2.1", held_by(owner)), Ok(Settlement::default()));
+        }
+    }
+
+    #[test]
+    fn who_does_not_overlap_does_not_matter() {
+        let elsewhere = Holder { host: host("192.0.2.9"), ..held_by(untagged(None, "you")) };
+        assert_eq!(settled("192.0.2.1", elsewhere), Ok(Settlement::default()));
+    }
+}

@@ -48,9 +48,8 @@ impl Plugin for Portmap {
         let container = Container::find(call, attachment, result, &mut netlink)?;
         let mut undo = Undo::new();
         route_localhost(&conf, &container)?;
-        let siblings = firewall.publish(&bindings, &container, &conf, &mut netlink, &mut undo)?;
-        for host in siblings {
-            call.warn(format_args!("host port {host} leads to this container already, through another network"));
+        for note in firewall.publish(&bindings, &container, &conf, &mut netlink, &mut undo)? {
+            call.warn(note);
         }
         undo.checkpoint()?;
         flows::forget_all(call, &bindings);

@@ -25,9 +25,6 @@ struct Entry {
     target: Option<Value>,
 }
 
-/// What an ADD made, to be taken back if it fails.
-pub(crate) type Made = Vec<(String, Value)>;
-
 /// The elements for these bindings under this configuration.
 fn entries(bindings: &[Binding], container: &Container, conf: &Conf) -> Vec<Entry> {
     let ports = bindings.iter().map(|binding| {
@@ -142,15 +139,14 @@ fn holder(set: &str, element: ElementEntry) -> Option<Holder> {
     Some(Holder { host: binding.host, target: Some(binding.target.ip()), owner, place })
 }
 
-/// Makes the elements for `bindings` in one transaction, which also removes what gives way. Returns what is to be taken
-/// back if the ADD fails later.
+/// Makes the elements for `bindings` in one transaction, which also removes what gives way.
 pub(crate) fn publish(
     nft: &mut Nfnetlink,
     bindings: &[Binding],
     container: &Container,
     conf: &Conf,
     gives_way: &[Place],
-) -> Result<Made, PortmapError> {
+) -> Result<(), PortmapError> {
     layout::ensure(nft)?;
     for reach in container.reaches.iter().filter(|reach| bindings.iter().any(|b| b.target.ip() == reach.ip())) {
         let (version, words) = (Version::of(reach.ip()), conf.conditions.of(reach.ip()));
@@ -158,25 +154,17 @@ pub(crate) fn publish(
     }
     let mut t = Transaction::new(TABLE);
     add_removals(&mut t, gives_way);
-    let mut made = Made::new();
     for entry in entries(bindings, container, conf) {
         let given_up = gives_way.contains(&Place::Element { set: entry.set.clone(), key: entry.key.clone() });
         if !given_up && nft.find_element(TABLE, &entry.set, &entry.key)?.is_some_and(|_| entry.target.is_none()) {
             // An address is one container's: who had it before us is gone, or it was us.
             t.destroy_element(&entry.set, &entry.key);
         }
-        let element = Element::new(entry.key.clone()).comment(container.tag.to_string());
-        t.create_element(
-            &entry.set,
-            &match entry.target {
-                Some(target) => element.data(target),
-                None => element,
-            },
-        );
-        made.push((entry.set, entry.key));
+        let element = Element::new(entry.key).comment(container.tag.to_string());
+        let element = entry.target.into_iter().fold(element, Element::data);
+        t.create_element(&entry.set, &element);
     }
-    nft.commit(&t)?;
-    Ok(made)
+    Ok(nft.commit(&t)?)
 }
 
 /// Removes what gives way to mappings in iptables.
@@ -199,15 +187,6 @@ fn add_removals(t: &mut Transaction<'static>, places: &[Place]) {
     t.at(TABLE);
 }
 
-/// Takes back what an ADD made.
-pub(crate) fn take_back(made: &Made) -> Result<(), NetlinkError> {
-    let mut t = Transaction::new(TABLE);
-    for (set, key) in made {
-        t.remove_element(set, key);
-    }
-    Nfnetlink::open()?.commit(&t)
-}
-
 /// Whether the attachment has any element here for these bindings.
 pub(crate) fn has_any(
     nft: &mut Nfnetlink,
@@ -216,8 +195,7 @@ pub(crate) fn has_any(
     conf: &Conf,
 ) -> Result<bool, NetlinkError> {
     for entry in entries(bindings, container, conf) {
-        let found = nft.find_element(TABLE, &entry.set, &entry.key)?;
-        if found.and_then(|element| tag_of(&element)).is_some_and(|tag| tag.is_same_attachment(&container.tag)) {
+        if nft.find_element(TABLE, &entry.set, &entry.key)?.is_some_and(|element| is_of(&element, container)) {
             return Ok(true);
         }
     }
@@ -235,27 +213,37 @@ pub(crate) fn verify(
     if !layout::is_complete(nft)? {
         differences.push(format!("the chains of table {TABLE} are damaged"));
     }
-    for entry in entries(bindings, container, conf) {
-        let Entry { set, key, target } = &entry;
-        let Some(element) = nft.find_element(TABLE, set, key)? else {
-            differences.push(format!("element {key} of {set} is missing"));
-            continue;
-        };
-        let tag = tag_of(&element);
-        // The port may lead to this container through another of its networks.
-        let is_sibling = tag.as_ref().is_some_and(|tag| {
-            target.is_some()
-                && tag.container_id() == container.tag.container_id()
-                && !tag.is_same_attachment(&container.tag)
-        });
-        if !is_sibling && !tag.is_some_and(|tag| tag.is_same_attachment(&container.tag)) {
-            let owner = element.comment.as_deref().unwrap_or("nobody");
-            differences.push(format!("element {key} of {set} belongs to \"{owner}\""));
-        } else if !is_sibling && element.value() != target.as_ref() {
-            differences.push(format!("element {key} of {set} leads elsewhere"));
+    let mut ours = Vec::new();
+    for binding in bindings {
+        let (set, key) = locate(&binding.host, &maps_of(binding, &conf.conditions));
+        let holder = nft.find_element(TABLE, &set, &key)?.and_then(|element| tag_of(&element));
+        // The port may lead to this container through another of its networks; then ADD left it there.
+        if !holder.is_some_and(|tag| is_sibling(&tag, container)) {
+            ours.push(*binding);
+        }
+    }
+    for Entry { set, key, target } in entries(&ours, container, conf) {
+        match nft.find_element(TABLE, &set, &key)? {
+            None => differences.push(format!("element {key} of {set} is missing")),
+            Some(element) if !is_of(&element, container) => {
+                let owner = element.comment.as_deref().unwrap_or("nobody");
+                differences.push(format!("element {key} of {set} belongs to \"{owner}\""));
+            }
+            Some(element) if element.value() != target.as_ref() => {
+                differences.push(format!("element {key} of {set} leads elsewhere"));
+            }
+            Some(_) => {}
         }
     }
     Ok(differences)
+}
+
+fn is_of(element: &ElementEntry, container: &Container) -> bool {
+    tag_of(element).is_some_and(|tag| tag.is_same_attachment(&container.tag))
+}
+
+fn is_sibling(tag: &Tag, container: &Container) -> bool {
+    tag.container_id() == container.tag.container_id() && !tag.is_same_attachment(&container.tag)
 }
 
 /// Removes the attachment's elements and returns its mappings among them: by their keys where these are known, by a
@@ -307,8 +295,7 @@ fn by_keys(
     let mut found = Vec::new();
     for entry in possible_entries(bindings, container, conf) {
         let element = nft.find_element(TABLE, &entry.set, &entry.key)?;
-        let is_ours = |e: &ElementEntry| tag_of(e).is_some_and(|tag| tag.is_same_attachment(&container.tag));
-        match element.filter(is_ours) {
+        match element.filter(|element| is_of(element, container)) {
             Some(element) => found.push((entry.set, element)),
             None if made.contains(&entry) => return Ok(None),
             None => {}

@@ -75,12 +75,16 @@ pub(crate) fn remove(nft: &mut Nfnetlink, container: &Container) -> Result<Vec<B
     Ok(bindings)
 }
 
-type Place3 = (Table<'static>, &'static str, RuleEntry);
+/// Where a rule stands, and the rule.
+type Found = (Table<'static>, &'static str, RuleEntry);
 
-fn of_container(nft: &mut Nfnetlink, container: &Container) -> Result<Vec<Place3>, NetlinkError> {
+fn of_container(nft: &mut Nfnetlink, container: &Container) -> Result<Vec<Found>, NetlinkError> {
     let id = container.id.container_id.as_str();
     let mut found = Vec::new();
     for table in TABLES {
+        if !nft.table_exists(table)? {
+            continue;
+        }
         for chain in PORT_CHAINS.into_iter().chain([MASQUERADING]) {
             let is_meant = |rule: &RuleEntry| {
                 rule.comment.as_deref() == Some(id)
@@ -107,7 +111,7 @@ pub(crate) fn verify(
         .collect();
     for reach in container.reaches.iter().filter(|_| conf.snat) {
         let is_masquerade =
-            |(table, chain, rule): &&Place3| *chain == MASQUERADING && leads_to(rule, *table) == Some(reach.ip());
+            |(table, chain, rule): &&Found| *chain == MASQUERADING && leads_to(rule, *table) == Some(reach.ip());
         // One for the container itself, and for IPv4 one for 127.0.0.1.
         let wanted = if reach.ip().is_ipv4() { 2 } else { 1 };
         if rules.iter().filter(is_masquerade).count() < wanted && bindings.iter().any(|b| b.target.ip() == reach.ip()) {

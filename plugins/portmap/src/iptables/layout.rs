@@ -25,12 +25,12 @@ const PORTS_PER_RULE: usize = 15;
 const COMMENT_MAX: usize = 255;
 
 /// The comment of an attachment's jumps: `dnat name: "<network>" id: "<container id>"`. Beyond 255 bytes the reference
-/// keeps 253 and adds three dots.
+/// keeps 253 and adds three dots, of which iptables keeps two.
 fn comment_of(network: &NetworkName, container_id: &ContainerId) -> String {
     let mut comment = format!("dnat name: \"{network}\" id: \"{container_id}\"");
     if comment.len() > COMMENT_MAX {
         comment.truncate(COMMENT_MAX - 2);
-        comment.push_str("...");
+        comment.push_str("..");
     }
     comment
 }
@@ -256,5 +256,132 @@ impl<'c> Layout<'c> {
         };
         let missing = self.masqueraded_sources().into_iter().filter(|source| !marks(source));
         missing.map(|source| format!("no rule that marks {host} from {source} in chain {}", self.chain)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::Conf;
+    use crate::container::Reach;
+    use crate::mapping::bindings;
+    use libcni::types::AttachmentId;
+    use linuxnet::tag::Tag;
+    use serde_json::{Value, json};
+
+    const V4: &str = "10.1.0.2/16";
+    const V6: &str = "fd00::2/64";
+
+    fn container(addresses: &[&str]) -> Container {
+        let network: NetworkName = "net".parse().unwrap();
+        let id = AttachmentId { container_id: "c1".parse().unwrap(), ifname: "eth0".parse().unwrap() };
+        let reaches = addresses.iter().map(|a| Reach { address: a.parse().unwrap(), link: None }).collect();
+        Container { tag: Tag::new(&network, &id), network, id, reaches }
+    }
+
+    /// What is written for this configuration and address into this table.
+    fn written(config: &Value, address: &str, table: &Table) -> String {
+        let conf = Conf::from_value(config).unwrap();
+        let container = container(&[address]);
+        let address: IpNet = address.parse().unwrap();
+        let bindings = bindings(&conf.mappings, [address.addr()]);
+        Layout::new(&container, address, &conf, &bindings).batch(table).text("nat")
+    }
+
+    fn config(mappings: Value, settings: Value) -> Value {
+        let mut config = settings;
+        config["runtimeConfig"] = json!({"portMappings": mappings});
+        config
+    }
+
+    fn mappings() -> Value {
+        json!([
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 5353, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.1"},
+            {"hostPort": 8443, "containerPort": 443, "protocol": "tcp", "hostIP": "::"},
+        ])
+    }
+
+    #[test]
+    fn an_empty_table_gets_all_of_it() {
+        let empty = Table::default();
+        let plain = config(mappings(), json!({}));
+        assert_eq!(written(&plain, V4, &empty), include_str!("../../tests/fixtures/restore-v4.txt"));
+        assert_eq!(written(&plain, V6, &empty), include_str!("../../tests/fixtures/restore-v6.txt"));
+        let marked = json!({
+            "masqAll": true, "externalSetMarkChain": "KUBE-MARK-MASQ", "conditionsV4": ["!", "-s", "192.0.2.9"]
+        });
+        let marked = config(mappings(), marked);
+        assert_eq!(written(&marked, V4, &empty), include_str!("../../tests/fixtures/restore-external-mark.txt"));
+    }
+
+    /// What iptables-save prints after the reference's ADD of tcp 8080 and udp 5353.
+    fn saved() -> Table {
+        Table::parse(include_str!("../../tests/fixtures/iptables-save-1.8.9-go-portmap.txt"))
+    }
+
+    #[test]
+    fn a_table_that_has_it_gets_the_attachments_part_anew() {
+        let again = config(mappings(), json!({"markMasqBit": 5}));
+        assert_eq!(written(&again, V4, &saved()), include_str!("../../tests/fixtures/restore-again.txt"));
+    }
+
+    #[test]
+    fn the_references_rules_are_read() {
+        let bindings: Vec<String> = saved()
+            .rules()
+            .filter_map(|rule| read_binding(rule, Family::V4))
+            .map(|b| format!("{} -> {}", b.host, b.target))
+            .collect();
+        assert_eq!(bindings, ["tcp 0.0.0.0:8080 -> 10.1.0.2:80", "udp 192.0.2.1:5353 -> 10.1.0.2:53"]);
+        let jump = saved().rules_of(DNAT).next().unwrap().comment().and_then(read_comment);
+        assert_eq!(jump, Some(("net".to_owned(), "c1".to_owned())));
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let differences = |config: &Value, table: &Table| {
+            let conf = Conf::from_value(config).unwrap();
+            let address: IpNet = V4.parse().unwrap();
+            let bindings = bindings(&conf.mappings, [address.addr()]);
+            Layout::new(&container(&[V4]), address, &conf, &bindings).differences(table)
+        };
+        assert_eq!(differences(&config(mappings(), json!({})), &saved()), Vec::<String>::new());
+        let other = json!([{"hostPort": 8081, "containerPort": 80, "protocol": "tcp"}]);
+        assert_eq!(
+            differences(&config(other, json!({"snat": false})), &saved()),
+            [
+                "no rule from tcp 0.0.0.0:8081 to 10.1.0.2:80 in chain CNI-DN-623e1c388032b20529218",
+                "no jump from CNI-HOSTPORT-DNAT to chain CNI-DN-623e1c388032b20529218 for tcp 0.0.0.0:8081",
+            ]
+        );
+        assert_eq!(
+            differences(&config(mappings(), json!({"masqAll": true})), &saved()).len(),
+            2,
+            "each mapping lacks the mark for all"
+        );
+        assert!(differences(&config(mappings(), json!({})), &Table::default())[0].contains("not found in iptables"));
+    }
+
+    #[test]
+    fn stale_chains_are_of_this_network_and_of_no_valid_container() {
+        let id = |container_id: &str| AttachmentId {
+            container_id: container_id.parse().unwrap(),
+            ifname: "eth9".parse().unwrap(),
+        };
+        let stale = |network: &str, valid: &[AttachmentId]| {
+            stale_chains(&saved(), &Valid::new(&network.parse().unwrap(), valid))
+        };
+        assert_eq!(stale("net", &[id("c2")]), ["CNI-DN-623e1c388032b20529218"]);
+        assert!(stale("net", &[id("c1")]).is_empty(), "one interface is enough");
+        assert!(stale("ne", &[]).is_empty() && stale("net2", &[]).is_empty());
+    }
+
+    #[test]
+    fn long_comments_are_cut_as_the_reference_cuts_them() {
+        let comment = comment_of(&"net".parse().unwrap(), &"c".repeat(300).parse().unwrap());
+        assert_eq!(comment.len(), 255);
+        assert!(comment.ends_with("c.."));
+        assert_eq!(read_comment(&comment).unwrap().0, "net");
     }
 }
