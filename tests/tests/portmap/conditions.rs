@@ -5,7 +5,7 @@ use std::path::Path;
 use ferrule_tests::{Firewall, Invocation, Network, Node};
 use serde_json::{Value, json};
 
-use crate::{LOCALHOST, PORTMAP, dual_stack, dual_stack_with};
+use crate::{LOCALHOST, PORTMAP, await_ipv6, dual_stack, dual_stack_with};
 
 fn only_from_outside(firewall: Firewall) -> (Value, Value) {
     match firewall {
@@ -27,7 +27,7 @@ fn a_condition_is_for_the_mappings_that_have_it() {
         let before = node.snapshot();
         let secret = node.container("secret").publish("tcp", 8443, 443);
         let public = node.container("public").publish("tcp", 8080, 80);
-        restricted.add(&secret).expect("ADD with conditions");
+        await_ipv6(&node, &restricted.add(&secret).expect("ADD with conditions"));
         open.add(&public).expect("ADD without");
         let _services = (secret.place.serve_tcp(443), public.place.serve_tcp(80));
         for address in [node.address(), node.address_v6()] {

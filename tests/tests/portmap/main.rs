@@ -9,7 +9,7 @@ mod reference;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ferrule_tests::{Firewall, Network, Node, fixture};
+use ferrule_tests::{Firewall, Network, Node, eventually, fixture};
 use serde_json::{Value, json};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -40,6 +40,13 @@ fn dual_stack_with(node: &Node, settings: &[(&str, Value)]) -> Network {
 fn addresses(result: &Value) -> Vec<IpAddr> {
     let ips = result["ips"].as_array().expect("ips");
     ips.iter().map(|ip| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap()).collect()
+}
+
+/// Waits until the host reaches the container by IPv6: a new bridge's own link-local address is not used before the
+/// kernel has made sure that nobody else has it.
+fn await_ipv6(node: &Node, result: &Value) {
+    let address = addresses(result).into_iter().find(IpAddr::is_ipv6).expect("an IPv6 address");
+    eventually("the host reaches the container by IPv6", || node.host.ping(address));
 }
 
 /// A second network of the node: another bridge, another subnet, the same host.

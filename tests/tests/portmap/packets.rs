@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrule_tests::{Answer, Feature, Firewall, Node, Place, eventually, require};
 use serde_json::json;
 
-use crate::{GATEWAY, GATEWAY_V6, LAYOUTS, LOCALHOST, addresses, dual_stack, dual_stack_with};
+use crate::{GATEWAY, GATEWAY_V6, LAYOUTS, LOCALHOST, addresses, await_ipv6, dual_stack, dual_stack_with};
 
 fn from_web(saw: IpAddr) -> Answer {
     Answer { from: "web".to_owned(), saw }
@@ -26,12 +26,15 @@ fn ipv6_is_published_like_ipv4() {
         let network = dual_stack(&node);
         let before = node.snapshot();
         let web = node.container("web").publish("tcp", 8080, 80).publish("udp", 5353, 53);
-        network.add(&web).expect("ADD");
+        await_ipv6(&node, &network.add(&web).expect("ADD"));
         let _services = (web.place.serve_tcp(80), web.place.serve_udp(53));
         for (address, outside) in
             [(node.address(), node.outside_address()), (node.address_v6(), node.outside_address_v6())]
         {
-            assert_eq!(node.outside.fetch_tcp(address, 8080).expect("outside"), from_web(outside));
+            assert_eq!(
+                node.outside.fetch_tcp(address, 8080).unwrap_or_else(|e| panic!("outside to {address}: {e}")),
+                from_web(outside)
+            );
             assert_eq!(node.outside.fetch_udp(address, 5353).expect("outside, UDP"), from_web(outside));
             assert_eq!(node.host.fetch_tcp(address, 8080).expect("host").from, "web");
             assert_masqueraded(&node, &web.place.fetch_tcp(address, 8080).expect("hairpin"));
@@ -53,8 +56,8 @@ fn a_neighbour_is_answered_without_bridge_netfilter() {
         }
         let network = dual_stack(&node);
         let (web, client) = (node.container("web").publish("tcp", 8080, 80), node.container("client"));
-        network.add(&web).expect("ADD");
         network.add(&client).expect("ADD");
+        await_ipv6(&node, &network.add(&web).expect("ADD"));
         let _service = web.place.serve_tcp(80);
         for address in [node.address(), node.address_v6()] {
             assert_masqueraded(&node, &client.place.fetch_tcp(address, 8080).expect("neighbour"));
@@ -92,7 +95,7 @@ fn masq_all_hides_every_client() {
         let network = dual_stack_with(&node, &[("masqAll", json!(true))]);
         let before = node.snapshot();
         let web = node.container("web").publish("tcp", 8080, 80);
-        network.add(&web).expect("ADD");
+        await_ipv6(&node, &network.add(&web).expect("ADD"));
         let _service = web.place.serve_tcp(80);
         assert_eq!(node.outside.fetch_tcp(node.address(), 8080).expect("outside"), from_web(GATEWAY));
         assert_masqueraded(&node, &node.outside.fetch_tcp(node.address_v6(), 8080).expect("IPv6"));
