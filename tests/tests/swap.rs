@@ -50,15 +50,21 @@ fn collected_from_reference(firewall: Firewall) {
     }
     node.kill(&gone);
     ours.gc(&[&kept]).expect("GC by ours");
-    let left: Vec<String> =
-        node.snapshot().since(&before).into_iter().filter(|line| line.contains(&gone.id)).map(str::to_owned).collect();
+    let now = node.snapshot();
+    let mut left = now.since(&before);
+    // The Go portmap's nf_tables rules name a container but no network: ours cannot know whether they belong to an
+    // attachment to another network, which is not in the list and may be valid. They go with DEL, or when the port or
+    // the address is used again.
+    left.retain(|line| line.contains(&gone.id) && !line.starts_with("nft rule ip cni_hostport "));
     assert!(left.is_empty(), "{left:#?}");
     let service = kept.place.serve_tcp(80);
     assert_eq!(node.outside.fetch_tcp(node.address(), 8081).expect("the valid one's port").from, "kept");
     drop(service);
     ours.check(&kept).expect("CHECK of the valid one");
     ours.gc(&[]).expect("GC by ours of everything");
-    ours.del(&kept).expect("DEL by ours");
+    for container in [&kept, &gone] {
+        ours.del(container).expect("DEL by ours");
+    }
     node.assert_nothing_left(&before, &[&kept, &gone]);
 }
 
