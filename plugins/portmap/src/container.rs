@@ -65,10 +65,21 @@ impl Container {
         result: &AddResult,
         netlink: &mut Netlink,
     ) -> Result<Self, NetlinkError> {
-        let mut container = Self::without_addresses(call, attachment);
+        let mut container = Self::without_host_link(call, attachment, result, netlink)?;
         if let Some(link) = host_link(result, attachment.ifname(), netlink)? {
             container.tag = container.tag.with_host_veth(&link);
         }
+        Ok(container)
+    }
+
+    /// As [`Container::find`], where the tag is only compared: the host's link does not count then.
+    pub(crate) fn without_host_link(
+        call: &Call<'_>,
+        attachment: &Attachment,
+        result: &AddResult,
+        netlink: &mut Netlink,
+    ) -> Result<Self, NetlinkError> {
+        let mut container = Self::without_addresses(call, attachment);
         for address in addresses(result, attachment.ifname()) {
             let link = link_to(netlink, address.addr())?;
             container.reaches.push(Reach { address, link });

@@ -63,7 +63,7 @@ impl Plugin for Portmap {
         let mut firewall = Firewall::of_host()?;
         let (container, bindings) = match &call.config.prev_result {
             Some(result) => (
-                Container::find(call, attachment, result, &mut Netlink::open()?)?,
+                Container::without_host_link(call, attachment, result, &mut Netlink::open()?)?,
                 conf.as_ref().map(|conf| bindings(conf, attachment, result)).unwrap_or_default(),
             ),
             None => (Container::without_addresses(call, attachment), Vec::new()),
@@ -80,7 +80,7 @@ impl Plugin for Portmap {
         if bindings.is_empty() {
             return Ok(());
         }
-        let container = Container::find(call, attachment, result, &mut Netlink::open()?)?;
+        let container = Container::without_host_link(call, attachment, result, &mut Netlink::open()?)?;
         let differences = Firewall::open(conf.backend)?.verify(&bindings, &container, &conf)?;
         if differences.is_empty() { Ok(()) } else { Err(PortmapError::Differs(differences.join("; "))) }
     }

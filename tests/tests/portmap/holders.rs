@@ -3,7 +3,7 @@
 use ferrule_tests::{Container, Firewall, Network, Node, eventually};
 use serde_json::{Value, json};
 
-use crate::{LAYOUTS, PORTMAP, addresses, dual_stack, other_network};
+use crate::{LAYOUTS, PORTMAP, dual_stack, other_network};
 
 /// Whether ADD fails because of `holder`, and changes nothing.
 #[track_caller]
@@ -172,34 +172,37 @@ fn a_container_on_two_networks_keeps_its_port() {
 
 #[test]
 fn many_at_once_on_a_fresh_node_get_one_port_each() {
-    let Some(node) = Node::start() else { return };
-    let network = dual_stack(&node);
-    let before = node.snapshot();
-    // The bridge first: its own races are another plugin's tests.
-    let containers: Vec<_> =
-        (0..24).map(|i| node.container(&format!("c{i}")).publish("tcp", 9000 + i / 2, 80)).collect();
-    let results: Vec<Value> = containers
-        .iter()
-        .map(|c| network.invocation("ADD", 0, Some(c), &Value::Null).run(&node.host).reply().expect("bridge"))
-        .collect();
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let (network, host) = (&network, &node.host);
-        let add = |(c, r)| scope.spawn(move || network.invocation("ADD", PORTMAP, Some(c), r).run(host).reply());
-        let threads: Vec<_> = containers.iter().zip(&results).map(add).collect();
-        threads.into_iter().map(|thread| thread.join().expect("ADD")).collect()
-    });
-    // Two want each port: one gets it, the other is told.
-    for pair in outcomes.chunks(2) {
-        assert_eq!(pair.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}");
-        assert!(pair.iter().flat_map(|outcome| outcome.as_ref().err()).all(|e| e.code == 100), "{pair:?}");
-    }
-    let elements = node.host.sh("nft list map inet ferrule_portmap hostports4");
-    assert!(results.iter().any(|result| elements.contains(&addresses(result)[0].to_string())));
-    std::thread::scope(|scope| {
+    for firewall in Firewall::ALL {
+        let Some(node) = Node::start_with(firewall) else { return };
+        let network = dual_stack(&node);
+        let before = node.snapshot();
+        let container = |i: u16| node.container(&format!("c{i}")).publish("tcp", 9000 + i / 2, 80);
+        let containers: Vec<_> = (0..24).map(container).collect();
+        // The bridge first, one by one: its own races are another plugin's tests.
+        let bridged = |c| network.invocation("ADD", 0, Some(c), &Value::Null).run(&node.host).reply().expect("bridge");
+        let results: Vec<Value> = containers.iter().map(bridged).collect();
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let (network, host) = (&network, &node.host);
+            let add = |(c, r)| scope.spawn(move || network.invocation("ADD", PORTMAP, Some(c), r).run(host).reply());
+            let threads: Vec<_> = containers.iter().zip(&results).map(add).collect();
+            threads.into_iter().map(|thread| thread.join().expect("ADD")).collect()
+        });
         for (container, result) in containers.iter().zip(results) {
             network.remember(container, Some(result));
-            scope.spawn(|| network.del(container).expect("DEL"));
         }
-    });
-    node.assert_nothing_left(&before, &containers.iter().collect::<Vec<_>>());
+        // Two want each port: one gets it, the other is told.
+        for (pair, outcomes) in containers.chunks(2).zip(outcomes.chunks(2)) {
+            assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+            assert!(outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|e| e.code == 100), "{outcomes:?}");
+            for (container, outcome) in pair.iter().zip(outcomes) {
+                assert_eq!(network.check(container).is_ok(), outcome.is_ok());
+            }
+        }
+        std::thread::scope(|scope| {
+            for container in &containers {
+                scope.spawn(|| network.del(container).expect("DEL"));
+            }
+        });
+        node.assert_nothing_left(&before, &containers.iter().collect::<Vec<_>>());
+    }
 }

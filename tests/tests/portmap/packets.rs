@@ -133,15 +133,14 @@ fn sctp_is_published() {
         let network = dual_stack(&node);
         let web = node.container("web").publish("SCTP", 3868, 3868);
         network.add(&web).expect("ADD");
-        let server = web.place.run(|| {
+        let mut server = web.place.run(|| {
             std::process::Command::new("socat")
                 .args(["SCTP-LISTEN:3868,fork", "SYSTEM:echo web"])
                 .spawn()
                 .expect("socat")
         });
-        let ask = || node.outside.try_sh(&format!("socat -T 3 - SCTP:{}:3868", node.address()));
+        let ask = || node.outside.try_sh(&format!("socat -T 3 -u SCTP:{}:3868 -", node.address()));
         eventually("an answer by SCTP", || ask().is_ok_and(|answer| answer == "web\n"));
-        let mut server = server;
         server.kill().expect("kill socat");
         server.wait().expect("socat");
         network.check(&web).expect("CHECK");
