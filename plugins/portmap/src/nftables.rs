@@ -87,11 +87,11 @@ fn protocol(host: &HostPort) -> Field {
 }
 
 /// The mapping that an element of the map `set` is; `None` if the set holds something else.
-fn read_binding(set: &str, element: &ElementEntry) -> Option<Binding> {
-    let (_, key, data) = PortMaps::types_of(set)?;
-    let target = element.value()?.fields(data)?;
+fn read_binding(set: &str, key: &Value, target: Option<&Value>) -> Option<Binding> {
+    let (key_types, target_types) = PortMaps::types_of(set)?;
+    let target = target?.fields(target_types)?;
     let &[Field::Ip(ip), Field::InetService(port)] = target.as_slice() else { return None };
-    let (host_ip, protocol, host_port) = match *element.key.fields(key)?.as_slice() {
+    let (host_ip, protocol, host_port) = match *key.fields(key_types)?.as_slice() {
         [Field::InetProto(protocol), Field::InetService(port)] => (unspecified_like(ip), protocol, port),
         [Field::Ip(host_ip), Field::InetProto(protocol), Field::InetService(port)] => (host_ip, protocol, port),
         _ => return None,
@@ -130,7 +130,7 @@ pub(crate) fn holders(
 }
 
 fn holder(set: &str, element: ElementEntry) -> Option<Holder> {
-    let binding = read_binding(set, &element)?;
+    let binding = read_binding(set, &element.key, element.value())?;
     let owner = tag_of(&element).map_or_else(
         || Owner::Untagged { network: None, container_id: element.comment.clone().unwrap_or_default() },
         Owner::Tagged,
@@ -274,7 +274,7 @@ fn remove_found(nft: &mut Nfnetlink, found: Vec<(String, ElementEntry)>) -> Resu
     let mut bindings = Vec::new();
     for (set, element) in found {
         t.remove_element(&set, &element.key);
-        bindings.extend(read_binding(&set, &element));
+        bindings.extend(read_binding(&set, &element.key, element.value()));
     }
     nft.commit(&t)?;
     Ok(bindings)
@@ -323,4 +323,68 @@ pub(crate) fn probe(nft: &mut Nfnetlink) -> Result<(), NetlinkError> {
 /// Whether conditions can be set up.
 pub(crate) fn status(conditions: &Conditions) -> Result<(), PortmapError> {
     conditional::status(conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::bindings;
+    use libcni::types::AttachmentId;
+    use serde_json::{Value as Json, json};
+
+    fn container() -> Container {
+        let id = AttachmentId { container_id: "c1".parse().unwrap(), ifname: "eth0".parse().unwrap() };
+        let network = "net".parse().unwrap();
+        let reach = |address: &str| Reach { address: address.parse().unwrap(), link: "cni0".parse().ok() };
+        let reaches = vec![reach("10.1.0.2/16"), reach("fd00::2/64")];
+        Container { tag: Tag::new(&network, &id), network, id, reaches }
+    }
+
+    fn shown(settings: &Json) -> Vec<String> {
+        let mut config = settings.clone();
+        config["runtimeConfig"]["portMappings"] = json!([
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "192.0.2.1"},
+        ]);
+        let conf = Conf::from_value(&config).unwrap();
+        let entries = entries(&bindings(&conf.mappings, container().ips()), &container(), &conf);
+        let data = |target: Option<Value>| target.map(|target| format!(" : {target}")).unwrap_or_default();
+        entries.into_iter().map(|entry| format!("{} {}{}", entry.set, entry.key, data(entry.target))).collect()
+    }
+
+    #[test]
+    fn an_attachment_is_a_few_elements() {
+        let ports = [
+            "hostports4 tcp . 8080 : 10.1.0.2 . 80",
+            "hostip_hostports4 192.0.2.1 . udp . 53 : 10.1.0.2 . 5353",
+            "hostports6 tcp . 8080 : fd00::2 . 80",
+        ];
+        let masquerades = [
+            "hairpin4 10.1.0.2 . \"cni0\" . \"cni0\"",
+            "itself4 10.1.0.2 . 10.1.0.2",
+            "localhost4 10.1.0.2",
+            "hairpin6 fd00::2 . \"cni0\" . \"cni0\"",
+            "itself6 fd00::2 . fd00::2",
+        ];
+        assert_eq!(shown(&json!({})), [&ports[..], &masquerades[..]].concat());
+        assert_eq!(shown(&json!({"masqAll": true}))[3..], ["masq_all4 10.1.0.2", "masq_all6 fd00::2"]);
+        assert_eq!(shown(&json!({"snat": false, "masqAll": true})), ports);
+        let conditional = shown(&json!({"conditionsV6": ["ip6 saddr ::2"]}));
+        assert_eq!(conditional[1], ports[1]);
+        assert!(conditional[2].starts_with("hostports6_"), "{conditional:?}");
+    }
+
+    #[test]
+    fn an_element_is_read_as_the_mapping_that_it_was() {
+        let conf = json!({"runtimeConfig": {"portMappings": [
+            {"hostPort": 8080, "containerPort": 80, "protocol": "sctp"},
+            {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "2001:db8::1"},
+        ]}});
+        let conf = Conf::from_value(&conf).unwrap();
+        for binding in bindings(&conf.mappings, container().ips()) {
+            let entry = entries(&[binding], &container(), &conf).remove(0);
+            assert_eq!(read_binding(&entry.set, &entry.key, entry.target.as_ref()), Some(binding));
+            assert_eq!(read_binding("hairpin4", &entry.key, entry.target.as_ref()), None);
+        }
+    }
 }

@@ -127,14 +127,14 @@ impl PortMaps {
     }
 
     /// The types of the keys and of the data of the map called `name`, whatever its condition; `None` if it is another
-    /// set. True: for one address of the host.
-    pub(super) fn types_of(name: &str) -> Option<(bool, &'static [DataType], &'static [DataType])> {
+    /// set.
+    pub(super) fn types_of(name: &str) -> Option<(&'static [DataType], &'static [DataType])> {
         let (is_specific, rest) = match name.strip_prefix(SPECIFIC) {
             Some(rest) => (true, rest),
             None => (false, name.strip_prefix(ANY)?),
         };
         let version = Version::ALL.into_iter().find(|version| rest.starts_with(version.digit))?;
-        Some((is_specific, if is_specific { version.specific_key } else { version.any_key }, version.target))
+        Some((if is_specific { version.specific_key } else { version.any_key }, version.target))
     }
 
     pub(super) fn any_set(&self) -> Set<'_> {
@@ -268,8 +268,8 @@ mod tests {
         for version in Version::ALL {
             for conditions in [Vec::new(), vec!["udp sport 1".to_owned()]] {
                 let maps = PortMaps::new(version, &conditions);
-                assert_eq!(PortMaps::types_of(&maps.any), Some((false, version.any_key, version.target)));
-                assert_eq!(PortMaps::types_of(&maps.specific), Some((true, version.specific_key, version.target)));
+                assert_eq!(PortMaps::types_of(&maps.any), Some((version.any_key, version.target)));
+                assert_eq!(PortMaps::types_of(&maps.specific), Some((version.specific_key, version.target)));
             }
             assert_eq!(PortMaps::types_of(version.hairpin.name), None);
         }
