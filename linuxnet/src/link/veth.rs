@@ -24,7 +24,8 @@ pub struct Veth<'a> {
     pub mac: Option<MacAddr>,
     /// Name of the host's end; `veth` and eight random hexadecimal digits otherwise.
     pub host_name: Option<&'a str>,
-    /// Ethernet address of the host's end; random otherwise.
+    /// Ethernet address of the host's end; random otherwise. With one, a pair whose making failed half-way is known
+    /// and removed.
     pub host_mac: Option<MacAddr>,
     /// The bridge that the host's end becomes a port of.
     pub bridge: Option<Dev<'a>>,
@@ -85,7 +86,7 @@ impl Netlink {
                 None => random_name()?,
             };
             match self.run(veth.request(&name)) {
-                Ok(()) => return self.created(&name),
+                Ok(()) => return self.created(&name).inspect_err(|_told| self.remove_unwanted(veth, &name)),
                 // The kernel says the same for either end: it was the container's if the host has no such link.
                 Err(e) if e.is_exists() => {
                     if self.find_link(&name)?.is_none() {
@@ -95,10 +96,25 @@ impl Netlink {
                         return Err(LinkError::HostNameTaken { name });
                     }
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) => {
+                    self.remove_unwanted(veth, &name);
+                    return Err(e.into());
+                }
             }
         }
         Err(LinkError::NoFreeName { name: veth.name.to_owned(), attempts: NAME_ATTEMPTS })
+    }
+
+    /// After a failure, removes the pair if it was made nevertheless: what was lost may be the kernel's answer. The
+    /// host's end is known by the address that it was given.
+    fn remove_unwanted(&mut self, veth: &Veth<'_>, name: &str) {
+        if let Ok(Some(link)) = self.find_link(name)
+            && link.mac.is_some()
+            && link.mac == veth.host_mac
+        {
+            // The first failure is the one to tell.
+            let _ = self.remove_link(Dev::from(&link));
+        }
     }
 
     /// The link that was just made.

@@ -48,6 +48,7 @@ fn create(host: &mut Netlink, bridge: &Link, vlan: u16, name: &str, conf: &Conf)
     let here = Netns::current()?;
     let wanted = Veth {
         mac: Some(link::random_mac()?),
+        host_mac: Some(link::random_mac()?),
         bridge: Some(Dev::from(bridge)),
         mtu: conf.mtu,
         ..Veth::new(name, &here)
