@@ -268,7 +268,7 @@ fn add(
         })
         .and_then(|reply| {
             stdout
-                .write_all(json::pretty(&reply).as_bytes())
+                .write_all(&reply_bytes(&reply))
                 .and_then(|()| stdout.flush())
                 .map_err(|e| io_error(version, "cannot write the result", &e))
         });
@@ -334,6 +334,14 @@ fn write_error(stdout: &mut dyn Write, refusal: &Refusal) -> std::io::Result<()>
     {
         map.insert("details".to_owned(), reply.details.clone().into());
     }
-    stdout.write_all(json::pretty(&object).as_bytes())?;
+    stdout.write_all(&reply_bytes(&object))?;
     stdout.flush()
+}
+
+/// A reply as one write: standard output holds back what comes after the last line break, and if only that cannot be
+/// written, the reader has a reply that ends too early, or one followed by an error.
+fn reply_bytes(reply: &Value) -> Vec<u8> {
+    let mut text = json::pretty(reply);
+    text.push('\n');
+    text.into_bytes()
 }
