@@ -43,6 +43,8 @@ impl Plugin for Bridge {
         conf.require_consistent(call)?;
         let mac = conf::requested_mac(call, attachment)?;
         let netns = Netns::open(attachment.sandbox())?;
+        let mut container = Netlink::open_in(&netns)?;
+        port::require_free_name(&mut container, attachment.ifname())?;
         let tag = Tag::new(&call.config.name, &attachment.id);
 
         let ipam = call.ipam()?;
@@ -67,7 +69,6 @@ impl Plugin for Bridge {
         undo.checkpoint()?;
 
         if !conf.disable_container_interface {
-            let mut container = Netlink::open_in(&netns)?;
             let link = port.container_end(&mut container)?;
             iface::apply(&mut container, &netns, &link, &result, conf.apply_options())?;
         }
@@ -220,23 +221,26 @@ fn remove_rules(
     Some(nft)
 }
 
-/// Removes the veth, by the end that can be found: in the container, or if its namespace is gone on the host.
+/// Removes the veth: by the end in the container, or by that on the host if the container's is gone, has been renamed,
+/// or was replaced by something else (which is removed, too).
 fn remove_link(attachment: &Attachment, tag: &Tag) -> Result<(), BridgeError> {
-    match attachment.netns.as_deref().map(Netns::open) {
-        Some(Ok(netns)) => {
-            let mut container = Netlink::open_in(&netns)?;
-            if let Some(link) = container.find_link(attachment.ifname())? {
-                container.remove_link(Dev::from(&link))?;
+    let netns = match attachment.netns.as_deref().map(Netns::open) {
+        Some(Ok(netns)) => Some(netns),
+        None | Some(Err(NetnsError::NotFound(_))) => None,
+        Some(Err(e)) => return Err(e.into()),
+    };
+    if let Some(netns) = netns {
+        let mut container = Netlink::open_in(&netns)?;
+        if let Some(link) = container.find_link(attachment.ifname())? {
+            container.remove_link(Dev::from(&link))?;
+            if link.kind == "veth" {
+                return Ok(());
             }
-            Ok(())
         }
-        None | Some(Err(NetnsError::NotFound(_))) => {
-            let mut host = Netlink::open()?;
-            if let Some(link) = port::find(&mut host, tag)? {
-                host.remove_link(Dev::from(&link))?;
-            }
-            Ok(())
-        }
-        Some(Err(e)) => Err(e.into()),
+    }
+    let mut host = Netlink::open()?;
+    match port::find(&mut host, tag)? {
+        Some(link) => Ok(host.remove_link(Dev::from(&link))?),
+        None => Ok(()),
     }
 }

@@ -36,6 +36,15 @@ pub(crate) fn host_name(tag: &Tag) -> String {
     format!("veth{}", hash.get(..8).unwrap_or(&hash))
 }
 
+/// Refuses an interface name that the container has already. To be asked before IPAM is: a second ADD must fail before
+/// it asks for a second address, since IPAM refuses that and then gives back the first one.
+pub(crate) fn require_free_name(container: &mut Netlink, ifname: &str) -> Result<(), BridgeError> {
+    match container.find_link(ifname)? {
+        Some(_) => Err(LinkError::ContainerNameTaken { name: ifname.to_owned() }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Makes the pair. Both ends get their addresses here, since udev changes those that the kernel made.
 pub(crate) fn create(
     host: &mut Netlink,
