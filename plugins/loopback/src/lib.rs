@@ -24,8 +24,14 @@ impl Plugin for Loopback {
 
     fn add(&self, call: &Call<'_>, attachment: &Attachment) -> Result<AddResult, LoopbackError> {
         let mut container = Netlink::open_in(&Netns::open(attachment.sandbox())?)?;
+        let was_up = find(&mut container)?.is_up;
         container.run(link::set_up(Dev::LOOPBACK))?;
-        let addresses = loopback_addresses(&mut container)?;
+        let addresses = loopback_addresses(&mut container);
+        if addresses.is_err() && !was_up {
+            // The first error is the one to tell.
+            let _ = container.run(link::set_down(Dev::LOOPBACK));
+        }
+        let addresses = addresses?;
         Ok(call.config.prev_result.clone().unwrap_or_else(|| result(attachment, &addresses)))
     }
 
@@ -38,8 +44,7 @@ impl Plugin for Loopback {
 
     fn check(&self, _call: &Call<'_>, attachment: &Attachment) -> Result<(), LoopbackError> {
         let mut container = Netlink::open_in(&Netns::open(attachment.sandbox())?)?;
-        let lo: Link = container.find_link(Dev::LOOPBACK.name)?.ok_or(LoopbackError::Missing)?;
-        if lo.is_up { Ok(()) } else { Err(LoopbackError::Down) }
+        if find(&mut container)?.is_up { Ok(()) } else { Err(LoopbackError::Down) }
     }
 
     /// Nothing: `lo` ends with its namespace.
@@ -51,6 +56,10 @@ impl Plugin for Loopback {
     fn status(&self, _call: &Call<'_>) -> Result<(), LoopbackError> {
         Ok(())
     }
+}
+
+fn find(container: &mut Netlink) -> Result<Link, LoopbackError> {
+    container.find_link_by_index(Dev::LOOPBACK.index)?.ok_or(LoopbackError::Missing)
 }
 
 /// The addresses of `lo`, which must all be loopback addresses.
