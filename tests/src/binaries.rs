@@ -46,10 +46,16 @@ impl Binaries {
         Self(dir.canonicalize().unwrap_or_else(|e| panic!("plugin directory {}: {e}", dir.display())))
     }
 
-    /// The directory: the value of `CNI_PATH`.
+    /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.0
+    }
+
+    /// The value of `CNI_PATH` in tests: the directory, then the plugins that are written for tests.
+    #[must_use]
+    pub fn search_path(&self) -> String {
+        format!("{}:{}/fixtures/plugins", self.0.display(), env!("CARGO_MANIFEST_DIR"))
     }
 
     /// The executable of the plugin type `name`.

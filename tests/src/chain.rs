@@ -168,7 +168,7 @@ impl Network {
         let invocation = Invocation::new(&program)
             .env("PATH", &self.path)
             .env("CNI_COMMAND", verb)
-            .env("CNI_PATH", self.binaries.dir());
+            .env("CNI_PATH", self.binaries.search_path());
         let Some(container) = container else { return invocation };
         let invocation = invocation
             .env("CNI_CONTAINERID", &container.id)

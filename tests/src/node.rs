@@ -149,6 +149,15 @@ impl Node {
         self.network_by(conflist, &Binaries::ours().expect("FERRULE_BIN_DIR"))
     }
 
+    /// The network `name` of one plugin, served as [`Node::network`], in the newest version of the specification.
+    ///
+    /// # Panics
+    /// If `FERRULE_BIN_DIR` is not set.
+    #[must_use]
+    pub fn network_of(&self, name: &str, plugin: &Value) -> Network {
+        self.network(json!({"cniVersion": "1.1.0", "name": name, "plugins": [plugin]}))
+    }
+
     /// A network served by `binaries`, with this node's firewall backend and its own `dataDir`.
     #[must_use]
     pub fn network_by(&self, conflist: Value, binaries: &Binaries) -> Network {
