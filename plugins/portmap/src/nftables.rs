@@ -254,13 +254,29 @@ pub(crate) fn remove(
     container: &Container,
     conf: Option<&Conf>,
 ) -> Result<Vec<Binding>, NetlinkError> {
-    let known =
-        conf.filter(|_| !bindings.is_empty()).map(|conf| by_keys(nft, bindings, container, conf)).transpose()?;
-    let found = match known.flatten() {
+    let known = match conf {
+        Some(conf) if bindings.is_empty() && has_no_masquerade(nft, container, conf)? => Some(Vec::new()),
+        Some(conf) if !bindings.is_empty() => by_keys(nft, bindings, container, conf)?,
+        Some(_) | None => None,
+    };
+    let found = match known {
         Some(found) => found,
         None => by_tag(nft, |tag| tag.is_same_attachment(&container.tag))?,
     };
     remove_found(nft, found)
+}
+
+/// Whether the container's addresses are known and none is masqueraded: then it has no mappings either, unless `snat` is
+/// off. Most containers publish nothing; their DEL need not look at everybody's elements.
+fn has_no_masquerade(nft: &mut Nfnetlink, container: &Container, conf: &Conf) -> Result<bool, NetlinkError> {
+    for reach in &container.reaches {
+        for entry in [false, true].into_iter().flat_map(|masq_all| masquerade_entries(reach, masq_all)) {
+            if nft.find_element(TABLE, &entry.set, &entry.key)?.is_some_and(|element| is_of(&element, container)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(conf.snat && !container.reaches.is_empty())
 }
 
 /// Removes the elements of this network's attachments that are not valid, and returns the mappings among them.
