@@ -8,6 +8,7 @@ mod dispatch;
 mod env;
 mod signal;
 mod stderr;
+mod stdout;
 
 use crate::error::{CniError, ErrorReply};
 use crate::types::{AddResult, AttachmentId};
@@ -145,6 +146,6 @@ pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
 fn run(plugins: &[&dyn AnyPlugin], plugin: &dyn AnyPlugin) -> std::process::ExitCode {
     signal::catch_signals();
     let env = Env::of_process();
-    let code = dispatch(plugin, plugins, &env, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
+    let code = dispatch(plugin, plugins, &env, &mut std::io::stdin(), &mut stdout::Stdout, &mut std::io::stderr());
     std::process::ExitCode::from(code)
 }

@@ -204,7 +204,10 @@ fn serve(
     if verb == Some(Verb::Version) {
         let versions: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
         let reply = json!({"cniVersion": SpecVersion::LATEST.as_str(), "supportedVersions": versions});
-        return writeln!(stdout, "{reply}").map_err(|e| io_error(SpecVersion::LATEST, "cannot write the reply", &e));
+        // As one write.
+        return stdout
+            .write_all(format!("{reply}\n").as_bytes())
+            .map_err(|e| io_error(SpecVersion::LATEST, "cannot write the reply", &e));
     }
     let mut text = Vec::with_capacity(4096);
     stdin.read_to_end(&mut text).map_err(|e| io_error(SpecVersion::LATEST, "error reading from stdin", &e))?;
@@ -268,7 +271,7 @@ fn add(
         })
         .and_then(|reply| {
             stdout
-                .write_all(&reply_bytes(&reply))
+                .write_all(json::pretty(&reply).as_bytes())
                 .and_then(|()| stdout.flush())
                 .map_err(|e| io_error(version, "cannot write the result", &e))
         });
@@ -334,14 +337,6 @@ fn write_error(stdout: &mut dyn Write, refusal: &Refusal) -> std::io::Result<()>
     {
         map.insert("details".to_owned(), reply.details.clone().into());
     }
-    stdout.write_all(&reply_bytes(&object))?;
+    stdout.write_all(json::pretty(&object).as_bytes())?;
     stdout.flush()
-}
-
-/// A reply as one write: standard output holds back what comes after the last line break, and if only that cannot be
-/// written, the reader has a reply that ends too early, or one followed by an error.
-fn reply_bytes(reply: &Value) -> Vec<u8> {
-    let mut text = json::pretty(reply);
-    text.push('\n');
-    text.into_bytes()
 }
