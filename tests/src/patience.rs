@@ -22,7 +22,7 @@ pub(crate) fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
 /// Waits until `done`.
 ///
 /// # Panics
-/// If it takes longer than [`PATIENCE`].
+/// If it takes longer than `PATIENCE`.
 #[track_caller]
 pub fn eventually(what: &str, done: impl FnMut() -> bool) {
     assert!(within(PATIENCE, done), "still not after {} s: {what}", PATIENCE.as_secs());
