@@ -1,6 +1,6 @@
 //! The CNI plugin host-local: assigns addresses from ranges, kept in files on this host.
 //!
-//! The files are the reference's, to the byte: see [`store`]. Configuration and behaviour: README.md.
+//! The files are the reference's, to the byte: see `store.rs`. Configuration and behaviour: README.md.
 
 mod allocate;
 mod boot;
