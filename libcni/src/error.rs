@@ -96,6 +96,53 @@ impl CniError for ErrorReply {
     }
 }
 
+/// The failures of work that goes on after each of them, as DEL and GC do: what is left is removed all the same, and
+/// everything is reported at the end.
+#[derive(Debug)]
+pub struct Failures<E>(Vec<E>);
+
+impl<E> Failures<E> {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Notes the failure of one piece of work, if it failed.
+    pub fn note<T>(&mut self, outcome: Result<T, impl Into<E>>) {
+        self.0.extend(outcome.err().map(Into::into));
+    }
+
+    /// Success if there was no failure; the one failure; or what `several` makes of more.
+    ///
+    /// # Errors
+    /// What was noted.
+    pub fn into_result(mut self, several: impl FnOnce(Vec<E>) -> E) -> Result<(), E> {
+        if self.0.len() > 1 {
+            return Err(several(self.0));
+        }
+        self.0.pop().map_or(Ok(()), Err)
+    }
+}
+
+impl<E> Default for Failures<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> FromIterator<E> for Failures<E> {
+    fn from_iter<I: IntoIterator<Item = E>>(failures: I) -> Self {
+        Self(failures.into_iter().collect())
+    }
+}
+
+/// Several errors in one sentence, each with its causes: `a: why; b: why`.
+#[must_use]
+pub fn listed<E: Error + 'static>(errors: &[E]) -> String {
+    errors.iter().map(|error| causes(Some(error))).collect::<Vec<_>>().join("; ")
+}
+
 /// The chain of causes from `error` on, outermost first, joined by `: `. Empty for `None`.
 #[must_use]
 pub fn causes(error: Option<&(dyn Error + 'static)>) -> String {
@@ -123,6 +170,20 @@ mod tests {
         fn code(&self) -> ErrorCode {
             ErrorCode::INTERNAL
         }
+    }
+
+    #[test]
+    fn failures_are_all_reported() {
+        let attach = || Attach(std::io::Error::other("out of ports"));
+        let several = |errors: Vec<Attach>| Attach(std::io::Error::other(listed(&errors)));
+        let mut failures: Failures<Attach> = Failures::new();
+        failures.note(Ok::<(), Attach>(()));
+        assert!(Failures::<Attach>::new().into_result(several).is_ok());
+        failures.note(Err::<(), _>(attach()));
+        failures.note(Err::<(), _>(attach()));
+        let one = "cannot attach veth1a2b to bridge cni0: out of ports";
+        let error = failures.into_result(several).unwrap_err();
+        assert_eq!(error.reply().details, format!("{one}; {one}"));
     }
 
     #[test]

@@ -10,11 +10,11 @@ mod iptables;
 mod nft;
 mod reference;
 
-use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use libcni::error::{Failures, listed};
 use libcni::names::NetworkName;
 use libcni::types::AttachmentId;
 
@@ -93,13 +93,8 @@ pub enum MasqError {
         missing: String,
     },
     /// Several of the above: one failure does not keep the rest from being removed.
-    #[error("{}", .0.iter().map(with_causes).collect::<Vec<_>>().join("; "))]
+    #[error("{}", listed(.0))]
     Several(Vec<Self>),
-}
-
-/// An error with its causes, for a list in which only the outermost would be seen.
-fn with_causes(error: &MasqError) -> String {
-    format!("{error}: {}", libcni::error::causes(error.source()))
 }
 
 /// Masquerading in one network namespace: that of `nft`, which must be the calling thread's too.
@@ -262,31 +257,24 @@ impl<'a> Masquerade<'a> {
         from_nft: impl FnOnce(&mut Nfnetlink) -> Result<(), NetlinkError>,
         plan: impl Fn(&Table) -> Batch,
     ) -> Result<(), MasqError> {
-        let mut errors = Vec::new();
+        let mut failures = Failures::new();
         let by_nft = |source| MasqError::Nftables { action: "remove", source };
         // Who may not even look cannot remove anything.
         if nft::is_available(self.nft).map_err(by_nft)? {
-            errors.extend(from_nft(self.nft).err().map(by_nft));
+            failures.note(from_nft(self.nft).map_err(by_nft));
         }
         for family in Family::ALL {
             match self.traces(family, chain) {
                 Ok(variants) => {
                     for variant in variants {
                         let done = self.iptables.update(variant, family, NAT, &plan);
-                        errors.extend(done.err().map(|source| MasqError::Iptables { action: "remove", source }));
+                        failures.note(done.map_err(|source| MasqError::Iptables { action: "remove", source }));
                     }
                 }
-                Err(e) => errors.push(by_nft(e)),
+                Err(e) => failures.note(Err::<(), _>(by_nft(e))),
             }
         }
-        match errors.pop() {
-            None => Ok(()),
-            Some(only) if errors.is_empty() => Err(only),
-            Some(last) => {
-                errors.push(last);
-                Err(MasqError::Several(errors))
-            }
-        }
+        failures.into_result(MasqError::Several)
     }
 
     /// The kinds of iptables that may hold `chain` (`None`: any chain of ours). Runs nothing.

@@ -1,6 +1,7 @@
 //! CHECK: whether what ADD made is as it was made. Only what `bridge` owns is looked at: other plugins of the chain may
 //! have added addresses and routes, somebody may be capturing packets, udev may have renamed the host's end.
 
+use libcni::error::Failures;
 use libcni::names::IfName;
 use libcni::netns::Netns;
 use libcni::plugin::{Attachment, Call};
@@ -36,7 +37,8 @@ pub(crate) fn check(call: &Call<'_>, attachment: &Attachment) -> Result<(), Brid
     check_port(&mut host, &port, &bridge, &conf)?;
     if !conf.disable_container_interface {
         let differences = iface::verify(&mut container, attachment.ifname(), result)?;
-        BridgeError::collect(differences.into_iter().map(BridgeError::from).collect())?;
+        let differences: Failures<_> = differences.into_iter().map(BridgeError::from).collect();
+        differences.into_result(BridgeError::Several)?;
     }
     check_gateway(&mut host, &bridge, result, &conf)?;
     check_rules(call, attachment, &conf, result, &link, &port)

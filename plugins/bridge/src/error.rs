@@ -1,7 +1,7 @@
 //! What can go wrong in `bridge`, and the code of each failure on the wire.
 
 use ipnet::IpNet;
-use libcni::error::{CniError, ErrorCode, ErrorReply};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::netns::NetnsError;
 use libcni::plugin::{DelegateError, Interrupted};
 use libcni::store::StoreError;
@@ -87,31 +87,14 @@ pub enum BridgeError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// DEL or GC went on after failures; these are all of them.
-    #[error("{}", join(.0))]
+    #[error("{}", listed(.0))]
     Several(Vec<BridgeError>),
-}
-
-/// `a; b; c`, each with its causes.
-fn join(errors: &[BridgeError]) -> String {
-    errors.iter().map(|e| e.reply().to_string()).collect::<Vec<_>>().join("; ")
 }
 
 impl BridgeError {
     /// `action`: `set up`, `verify` or `remove`.
     pub(crate) fn spoof(action: &'static str, source: NetlinkError) -> Self {
         Self::SpoofCheck { action, source }
-    }
-
-    /// Nothing, the one error, or all of them.
-    pub(crate) fn collect(mut errors: Vec<Self>) -> Result<(), Self> {
-        match (errors.pop(), errors.is_empty()) {
-            (None, _) => Ok(()),
-            (Some(only), true) => Err(only),
-            (Some(last), false) => {
-                errors.push(last);
-                Err(Self::Several(errors))
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod port;
 mod spoof;
 mod vlan_gateway;
 
+use libcni::error::{CniError, Failures};
 use libcni::netns::{Netns, NetnsError};
 use libcni::plugin::{Attachment, Call, Delegate, Plugin};
 use libcni::types::{AddResult, AttachmentId, Interface};
@@ -95,20 +96,16 @@ impl Plugin for Bridge {
 
     fn del(&self, call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
         let tag = Tag::new(&call.config.name, &attachment.id);
-        let mut failures = Vec::new();
+        let mut failures = Failures::new();
         // Rules first, and their socket open until the end: its closing waits for the same grace period as the
         // removal of the link.
         let rules = remove_rules(call, attachment, &tag, &mut failures);
-        failures.extend(remove_link(attachment, &tag).err());
+        failures.note(remove_link(attachment, &tag));
         // The address last: whoever gets it next must not meet this container.
-        if let Err(e) = call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.del())) {
-            failures.push(e.into());
-        }
-        if let Err(e) = Conf::load(call).and_then(|conf| vlan_gateway::remove_unused(&conf)) {
-            failures.push(e);
-        }
+        failures.note(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.del())));
+        failures.note(remove_unused_gateway(call));
         drop(rules);
-        BridgeError::collect(failures)
+        failures.into_result(BridgeError::Several)
     }
 
     fn check(&self, call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
@@ -117,17 +114,14 @@ impl Plugin for Bridge {
 
     fn gc(&self, call: &Call<'_>, valid: &[AttachmentId]) -> Result<(), BridgeError> {
         let valid = Valid::new(&call.config.name, valid);
-        let mut failures = Vec::new();
-        let mut try_all = |outcome: Result<(), BridgeError>| failures.extend(outcome.err());
+        let mut failures = Failures::new();
         let mut nft = Nfnetlink::open()?;
-        try_all(Masquerade::new(&mut nft).gc(&valid).map_err(BridgeError::from));
-        try_all(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
-        try_all(
-            Netlink::open().and_then(|mut host| port::collect_garbage(&mut host, &valid)).map_err(BridgeError::from),
-        );
-        try_all(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.gc())).map_err(BridgeError::from));
-        try_all(Conf::load(call).and_then(|conf| vlan_gateway::remove_unused(&conf)));
-        BridgeError::collect(failures)
+        failures.note(Masquerade::new(&mut nft).gc(&valid));
+        failures.note(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
+        failures.note(Netlink::open().and_then(|mut host| port::collect_garbage(&mut host, &valid)));
+        failures.note(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.gc())));
+        failures.note(remove_unused_gateway(call));
+        failures.into_result(BridgeError::Several)
     }
 
     fn status(&self, call: &Call<'_>) -> Result<(), BridgeError> {
@@ -138,6 +132,18 @@ impl Plugin for Bridge {
             Backend::detect(&mut Nfnetlink::open()?)?;
         }
         Ok(call.ipam()?.map_or(Ok(()), |ipam| ipam.status())?)
+    }
+}
+
+/// Removes the VLAN's gateway interface if nobody uses it any more. A configuration that cannot be read (any more) must
+/// not keep DEL from its end: it is told on stderr.
+fn remove_unused_gateway(call: &Call<'_>) -> Result<(), BridgeError> {
+    match Conf::load(call) {
+        Ok(conf) => vlan_gateway::remove_unused(&conf),
+        Err(e) => {
+            call.warn(e.reply());
+            Ok(())
+        }
     }
 }
 
@@ -210,14 +216,14 @@ fn remove_rules(
     call: &Call<'_>,
     attachment: &Attachment,
     tag: &Tag,
-    failures: &mut Vec<BridgeError>,
+    failures: &mut Failures<BridgeError>,
 ) -> Option<Nfnetlink> {
     // A kernel without nftables holds none of its rules.
     let mut nft = Nfnetlink::open().ok()?;
     let hint: Vec<_> = call.config.prev_result.iter().flat_map(|r| &r.ips).map(|ip| ip.address.addr()).collect();
     let masquerade = Masquerade::new(&mut nft).teardown(&call.config.name, &attachment.id, &hint);
-    failures.extend(masquerade.err().map(BridgeError::from));
-    failures.extend(spoof::remove(&mut nft, tag, &attachment.id).err().map(|e| BridgeError::spoof("remove", e)));
+    failures.note(masquerade);
+    failures.note(spoof::remove(&mut nft, tag, &attachment.id).map_err(|e| BridgeError::spoof("remove", e)));
     Some(nft)
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in `portmap`, and the code of each failure on the wire.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::plugin::Interrupted;
 use libcni::types::ConfigError;
 use linuxnet::NetlinkError;
@@ -65,7 +65,7 @@ pub enum PortmapError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// DEL or GC went on after failures; these are all of them.
-    #[error("{}", join(.0))]
+    #[error("{}", listed(.0))]
     Several(Vec<PortmapError>),
 }
 
@@ -83,26 +83,9 @@ pub enum ConditionError {
     Refused(String),
 }
 
-/// `a; b; c`, each with its causes.
-fn join(errors: &[PortmapError]) -> String {
-    errors.iter().map(|e| e.reply().to_string()).collect::<Vec<_>>().join("; ")
-}
-
 impl PortmapError {
     pub(crate) fn in_use(host: &HostPort, owner: &impl std::fmt::Display) -> Self {
         Self::HostPortInUse { host: host.to_string(), owner: owner.to_string() }
-    }
-
-    /// Nothing, the one error, or all of them.
-    pub(crate) fn collect(mut errors: Vec<Self>) -> Result<(), Self> {
-        match (errors.pop(), errors.is_empty()) {
-            (None, _) => Ok(()),
-            (Some(only), true) => Err(only),
-            (Some(last), false) => {
-                errors.push(last);
-                Err(Self::Several(errors))
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The places where mappings can be: our nftables table, the chains of iptables, and the Go plugin's nftables tables.
 //! ADD writes to one of the first two; DEL, GC, CHECK and the search for holders look at all.
 
+use libcni::error::Failures;
 use linuxnet::iptables::{Family, Iptables, Variant};
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::Nfnetlink;
@@ -235,18 +236,18 @@ fn without(bindings: &[Binding], siblings: &[HostPort]) -> Vec<Binding> {
 #[derive(Debug, Default)]
 struct Removal {
     bindings: Vec<Binding>,
-    errors: Vec<PortmapError>,
+    failures: Failures<PortmapError>,
 }
 
 impl Removal {
     fn note<E: Into<PortmapError>>(&mut self, outcome: Result<Vec<Binding>, E>) {
         match outcome {
             Ok(bindings) => self.bindings.extend(bindings),
-            Err(e) => self.errors.push(e.into()),
+            Err(e) => self.failures.note(Err::<(), E>(e)),
         }
     }
 
     fn end(self) -> (Vec<Binding>, Result<(), PortmapError>) {
-        (self.bindings, PortmapError::collect(self.errors))
+        (self.bindings, self.failures.into_result(PortmapError::Several))
     }
 }
