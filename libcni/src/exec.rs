@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::env::Env;
 use crate::error::ErrorReply;
-use crate::plugin::Env;
 
 /// An executable that is being replaced cannot be started (ETXTBSY); it can a moment later.
 const BUSY_RETRIES: u32 = 100;

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod convert;
+mod env;
 pub mod error;
 mod exec;
 pub mod json;

@@ -5,7 +5,6 @@
 
 mod delegate;
 mod dispatch;
-mod env;
 mod signal;
 mod stderr;
 mod stdout;
@@ -14,9 +13,9 @@ use crate::error::{CniError, ErrorReply};
 use crate::types::{AddResult, AttachmentId};
 use crate::version::SpecVersion;
 
+pub use crate::env::{Env, Verb};
 pub use delegate::{Delegate, DelegateError, find_in_path};
 pub use dispatch::{Attachment, Call, dispatch};
-pub use env::{Env, Verb};
 pub use signal::{Interrupted, catch_signals, interrupted};
 
 /// A CNI plugin. All five verbs are required: what a verb has nothing to do for is said by an empty body, not by

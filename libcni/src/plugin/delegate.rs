@@ -3,12 +3,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::convert::{self, ConvertError};
+use crate::env::{Env, Verb};
 use crate::error::{CniError, ErrorCode, ErrorReply};
 use crate::exec::{self, ExecError};
 use crate::json;
 use crate::plugin::AnyPlugin;
 use crate::plugin::dispatch::{Call, dispatch};
-use crate::plugin::env::{Env, Verb};
 use crate::plugin::signal::Forwarding;
 use crate::types::AddResult;
 

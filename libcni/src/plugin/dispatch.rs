@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::convert;
+use crate::env::{Env, Verb};
 use crate::error::{CniError, ErrorCode, ErrorReply};
 use crate::json;
 use crate::netns::Netns;
 use crate::plugin::AnyPlugin;
 use crate::plugin::delegate::{Delegate, DelegateError};
-use crate::plugin::env::{Env, Verb};
 use crate::plugin::signal::interrupted;
 use crate::plugin::stderr::Stderr;
 use crate::types::{ArgsError, AttachmentId, CniArgs, ConfigError, NetworkConfig};

@@ -1,3 +1,5 @@
+//! The environment of a plugin's call: `CNI_COMMAND` and its companions (specification, section "Parameters").
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
