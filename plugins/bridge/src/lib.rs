@@ -56,6 +56,8 @@ impl Plugin for Bridge {
         let mut host = Netlink::open()?;
         let bridge = device::ensure(call, &mut host, &conf)?;
         undo.checkpoint()?;
+        // Before the port's own, so that it is done after: the port is a member of the VLAN.
+        undo.push("remove the gateway of the VLAN", || Ok(vlan_gateway::remove_unused(&conf)?));
         let port = port::create(&mut host, Dev::from(&bridge), &conf, &tag, &attachment.id.ifname, mac, &netns)?;
         let host_end = port.host.clone();
         undo.push(format!("remove link {}", host_end.name), move || {
