@@ -39,7 +39,9 @@ impl Feature {
     fn probe(self) -> &'static str {
         match self {
             Self::BridgeVlans => {
-                "ip link add b type bridge vlan_filtering 1 && ip link add v master b type veth && bridge vlan add vid 7 dev v"
+                // (`b` would be read as an abbreviation of `broadcast`.)
+                "ip link add br0 type bridge vlan_filtering 1 && ip link add port master br0 type veth &&
+                 bridge vlan add vid 7 dev port"
             }
             Self::BridgeNftables => "nft add table bridge t",
             Self::Sctp => "socat -u OPEN:/dev/null SCTP-CONNECT:127.0.0.1:9 2>&1 | grep -q refused",
