@@ -78,6 +78,12 @@ impl NetlinkError {
         }
     }
 
+    /// Whether the kernel has no such kind of netlink socket: it was built without nftables, for one.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.errno() == Some(Errno::EPROTONOSUPPORT)
+    }
+
     /// Whether the object is not there: `ENOENT`, for links also `ENODEV`, for addresses and routes
     /// `EADDRNOTAVAIL` and `ESRCH`.
     #[must_use]
