@@ -117,9 +117,10 @@ impl Plugin for Bridge {
     fn gc(&self, call: &Call<'_>, valid: &[AttachmentId]) -> Result<(), BridgeError> {
         let valid = Valid::new(&call.config.name, valid);
         let mut failures = Failures::new();
-        let mut nft = Nfnetlink::open()?;
-        failures.note(Masquerade::new(&mut nft).gc(&valid));
-        failures.note(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
+        if let Some(mut nft) = open_nftables(&mut failures) {
+            failures.note(Masquerade::new(&mut nft).gc(&valid));
+            failures.note(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
+        }
         failures.note(Netlink::open().and_then(|mut host| port::collect_garbage(&mut host, &valid)));
         failures.note(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.gc())));
         failures.note(remove_unused_gateway(call));
@@ -220,13 +221,25 @@ fn remove_rules(
     tag: &Tag,
     failures: &mut Failures<BridgeError>,
 ) -> Option<Nfnetlink> {
-    // A kernel without nftables holds none of its rules.
-    let mut nft = Nfnetlink::open().ok()?;
+    let mut nft = open_nftables(failures)?;
     let hint: Vec<_> = call.config.prev_result.iter().flat_map(|r| &r.ips).map(|ip| ip.address.addr()).collect();
     let masquerade = Masquerade::new(&mut nft).teardown(&call.config.name, &attachment.id, &hint);
     failures.note(masquerade);
     failures.note(spoof::remove(&mut nft, tag, &attachment.id).map_err(|e| BridgeError::spoof("remove", e)));
     Some(nft)
+}
+
+/// A socket to remove rules by. `None`: there are none, or the failure is noted.
+fn open_nftables(failures: &mut Failures<BridgeError>) -> Option<Nfnetlink> {
+    match Nfnetlink::open() {
+        Ok(nft) => Some(nft),
+        // A kernel without nftables holds none of its rules.
+        Err(e) if e.is_unsupported() => None,
+        Err(e) => {
+            failures.note::<()>(Err(e));
+            None
+        }
+    }
 }
 
 /// Removes the veth: by the end in the container, or by that on the host if the container's is gone, has been renamed,
