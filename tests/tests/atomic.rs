@@ -191,6 +191,65 @@ fn a_full_disk() {
     fails_at_each_request(Firewall::Nftables, &json!({"ipam": host_local()}), false, "write,fsync", "ENOSPC");
 }
 
+/// DELs, of which the first fails at its first request, and so on. One that says that it did its work has done it; after
+/// one that failed, the next does the rest.
+fn del_fails_at_each_request(firewall: Firewall, keys: &Value, syscalls: &str, fault: &str) {
+    let Some(node) = Node::start_with(firewall) else { return };
+    let network = network(&node, keys);
+    let before = node.snapshot();
+    for which in 1.. {
+        assert!(which < 400, "there is no end of requests");
+        let container = node.container("a");
+        let result = network.add(&container).expect("ADD");
+        let invocation = network.invocation("DEL", 0, Some(&container), &result);
+        let (outcome, was_injected) = with_fault(invocation, &node, syscalls, fault, which);
+        let at = format!("DEL with {fault} at request {which}");
+        if let Err(failure) = outcome.reply() {
+            assert!(was_injected, "{failure:?}");
+            network.del(&container).unwrap_or_else(|e| panic!("after {at}: {e:?}"));
+        }
+        let left = node.left_since(&before, &[&container]);
+        assert!(left.is_empty() && container.place.find_link("eth0").is_none(), "{at} leaves {left:#?}");
+        if !was_injected {
+            assert!(which > 2, "nothing was injected: strace does not work here");
+            return;
+        }
+    }
+}
+
+#[test]
+fn del_without_buffers_for_any_request() {
+    let keys = json!({"ipam": host_local()});
+    del_fails_at_each_request(Firewall::Nftables, &keys, "sendto,sendmsg", "ENOBUFS");
+}
+
+#[test]
+fn del_without_buffers_for_any_request_with_iptables() {
+    let keys = json!({"ipam": host_local()});
+    del_fails_at_each_request(Firewall::IptablesNft, &keys, "sendto,sendmsg", "ENOBUFS");
+}
+
+#[test]
+fn del_without_buffers_for_any_request_of_the_spoof_check() {
+    if require(Feature::BridgeNftables) {
+        let keys = json!({"macspoofchk": true, "ipam": host_local()});
+        del_fails_at_each_request(Firewall::Nftables, &keys, "sendto,sendmsg", "ENOBUFS");
+    }
+}
+
+#[test]
+fn del_without_buffers_for_any_request_of_vlans() {
+    if require(Feature::BridgeVlans) {
+        let keys = json!({"vlan": 7, "ipam": host_local()});
+        del_fails_at_each_request(Firewall::Nftables, &keys, "sendto,sendmsg", "ENOBUFS");
+    }
+}
+
+#[test]
+fn del_without_a_socket() {
+    del_fails_at_each_request(Firewall::Nftables, &json!({"ipam": host_local()}), "socket", "EMFILE");
+}
+
 /// 32 ADDs at once on a node without bridge and tables: each makes what it finds missing. Then 32 DELs at once.
 fn at_once(firewall: Firewall, keys: &Value) {
     let Some(node) = Node::start_with(firewall) else { return };
