@@ -50,14 +50,18 @@ fn main() -> ExitCode {
     let binaries = [Binaries::at(Path::new(ours)), Binaries::at(Path::new(reference))];
 
     let mut report = Report::default();
-    one_at_a_time(&binaries, effort, &mut report);
-    at_once(&binaries, effort, &mut report);
-    with_many_present(&binaries, effort, &mut report);
-    quantities(&binaries, &mut report);
+    // Dropped at the end: see `Side`.
+    let retired = [
+        one_at_a_time(&binaries, effort, &mut report),
+        at_once(&binaries, effort, &mut report),
+        with_many_present(&binaries, effort, &mut report),
+        quantities(&binaries, &mut report),
+    ];
 
     let text = serde_json::to_vec_pretty(&report).expect("JSON");
     std::fs::File::create(json).and_then(|mut file| file.write_all(&text)).expect("bench.json");
     std::io::stdout().write_all(report.table().as_bytes()).expect("stdout");
+    drop(retired);
     ExitCode::SUCCESS
 }
 
@@ -93,13 +97,19 @@ fn add_rows(report: &mut Report, subject: Subject<'_>, samples: &[[Vec<Sample>; 
     }
 }
 
-fn one_at_a_time(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+fn one_at_a_time(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     announce(BRIDGE);
     let [ours, reference] = sides(&fixture("bridge.conflist"), Firewall::Nftables, binaries);
     let floor = Side::of_kernel(Floor { firewall: false });
     let samples = take_turns(&[&ours, &reference, &floor], effort.rounds, Side::round);
     add_rows(report, Subject { work: BRIDGE, backend: "none", present: 0 }, &samples);
+    let mut retired = vec![ours, reference, floor];
+    retired.extend(chains(binaries, effort, report));
+    retired
+}
 
+/// The whole chain with each backend.
+fn chains(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     // All backends in one run, so that ours can be compared with each of the reference's.
     announce(CHAIN);
     let conflist = fixture("bridge-portmap.conflist");
@@ -109,32 +119,35 @@ fn one_at_a_time(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) 
     let floor = Side::of_kernel(Floor { firewall: true });
     let order: Vec<&Side> = all.values().flatten().chain([&floor]).collect();
     let mut samples = take_turns(&order, effort.rounds, Side::round);
-    let floor = samples.pop().unwrap_or_default();
+    let floor_samples = samples.pop().unwrap_or_default();
     let pairs: BTreeMap<&str, Vec<[Vec<Sample>; 2]>> =
         all.keys().copied().zip(samples.chunks(2).map(<[_]>::to_vec)).collect();
     for (backend, pair) in &pairs {
-        let samples = [pair.as_slice(), std::slice::from_ref(&floor)].concat();
+        let samples = [pair.as_slice(), std::slice::from_ref(&floor_samples)].concat();
         add_rows(report, Subject { work: CHAIN, backend, present: 0 }, &samples);
     }
-    let Some([ours, _]) = pairs.get(Firewall::Nftables.name()).map(Vec::as_slice) else { return };
+    // Ours with nf_tables against each kind of the reference's iptables.
+    let ours = pairs.get(Firewall::Nftables.name()).and_then(|pair| pair.first()).cloned().unwrap_or_default();
     for (backend, pair) in pairs.iter().filter(|(backend, _)| **backend != Firewall::Nftables.name()) {
         let [_, reference] = pair.as_slice() else { continue };
         let backend = format!("nftables, ref {backend}");
-        let samples = [ours.clone(), reference.clone(), floor.clone()];
+        let samples = [ours.clone(), reference.clone(), floor_samples.clone()];
         add_rows(report, Subject { work: CHAIN, backend: &backend, present: 0 }, &samples);
     }
+    all.into_values().flatten().chain([floor]).collect()
 }
 
-fn at_once(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+fn at_once(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     let work = format!("{CHAIN}, {AT_ONCE} at once");
     announce(&work);
     let firewall = Firewall::Nftables;
     let [ours, reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
     let samples = take_turns(&[&ours, &reference], effort.rounds_at_once, |side| side.at_once(AT_ONCE));
     add_rows(report, Subject { work: &work, backend: firewall.name(), present: 0 }, &samples);
+    vec![ours, reference]
 }
 
-fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) {
+fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     let firewall = Firewall::Nftables;
     let [mut ours, mut reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
     let empty = Side::of_plugins(&fixture("bridge-portmap.conflist"), firewall, &binaries[0]);
@@ -145,7 +158,6 @@ fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Repo
     ours.populate(effort.present);
     let samples = take_turns(&[&ours, &reference], effort.rounds, Side::round);
     add_rows(report, subject(effort.present), &samples);
-    drop(reference);
 
     announce(&format!("{CHAIN}, {} present, ours", effort.present_ours));
     ours.populate(effort.present_ours);
@@ -154,12 +166,14 @@ fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Repo
         let work = Subject { work: "the same, interleaved, ours alone", ..subject(present) };
         add_rows(report, work, std::slice::from_ref(samples));
     }
+    vec![ours, reference, empty]
 }
 
 /// What is not a time: memory, processes, sizes.
-fn quantities(binaries: &[Binaries; 2], report: &mut Report) {
+fn quantities(binaries: &[Binaries; 2], report: &mut Report) -> Vec<Side> {
     announce("memory, processes, sizes");
     let conflist = fixture("bridge-portmap.conflist");
+    let mut retired = Vec::new();
     for firewall in Firewall::ALL.into_iter().filter(|firewall| firewall.available()) {
         let sides = sides(&conflist, firewall, binaries);
         // The first makes the infrastructure.
@@ -171,10 +185,12 @@ fn quantities(binaries: &[Binaries; 2], report: &mut Report) {
         report.quantities.push(Quantity { what: what("peak memory"), unit: "KiB", ours, reference });
         let [ours, reference] = sides.each_ref().map(|side| side.processes() as u64);
         report.quantities.push(Quantity { what: what("processes"), unit: "", ours, reference });
+        retired.extend(sides);
     }
     let [ours, reference] = binaries.each_ref().map(size);
     let what = "bridge, host-local, loopback, portmap as installed".to_owned();
     report.quantities.push(Quantity { what, unit: "bytes", ours, reference });
+    retired
 }
 
 /// The bytes of the plugins that both sides have, hard links counted once.

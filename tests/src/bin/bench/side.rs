@@ -16,6 +16,9 @@ enum Worker {
 }
 
 /// A node and who attaches containers there.
+///
+/// Its containers stay until it is dropped, and it must not be dropped while something is measured: for each namespace
+/// that ends, the kernel holds locks and waits for RCU long afterwards.
 #[derive(Debug)]
 pub(crate) struct Side {
     node: Node,
@@ -69,13 +72,11 @@ impl Side {
     /// Attaches and detaches one container.
     pub(crate) fn round(&self) -> Round {
         let container = self.container(40_000);
-        let round = self.node.host.run(|| {
+        self.node.host.run(|| {
             let ((), add) = timed(|| self.add(&container));
             let ((), del) = timed(|| self.del(&container));
             Round { add, del }
-        });
-        self.node.kill(&container);
-        round
+        })
     }
 
     /// Attaches `count` containers at once, then detaches them at once; the time from the first start to the last
@@ -107,9 +108,7 @@ impl Side {
             });
             samples.into_inner().expect("sample")
         };
-        let round = Round { add: all(Self::add), del: all(Self::del) };
-        containers.iter().for_each(|container| self.node.kill(container));
-        round
+        Round { add: all(Self::add), del: all(Self::del) }
     }
 
     /// Attaches containers until `count` are present.
@@ -154,6 +153,5 @@ impl Side {
             network.wrapped_in(wrapper).add(&container).expect("ADD");
             network.del(&container).expect("DEL");
         });
-        self.node.kill(&container);
     }
 }
