@@ -8,7 +8,7 @@ use libcni::plugin::{Attachment, Call};
 use libcni::types::{AddResult, MacAddr};
 use linuxnet::iface;
 use linuxnet::link::{Dev, Link};
-use linuxnet::masq::{Backend, Masquerade};
+use linuxnet::masq::Masquerade;
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::Nfnetlink;
 
@@ -58,7 +58,7 @@ fn check_rules(
     }
     let mut nft = Nfnetlink::open()?;
     if conf.masquerade {
-        let backend = conf.masquerade_backend.map_or_else(|| Backend::detect(&mut nft), Ok)?;
+        let backend = conf.masquerade_backend(&mut nft)?;
         let here = result.container_interface(attachment.ifname()).map(|(index, _)| index);
         let addresses: Vec<_> = result.ips.iter().filter(|ip| ip.interface == here).map(|ip| ip.address).collect();
         Masquerade::new(&mut nft).verify(backend, &call.config.name, &attachment.id, &addresses)?;

@@ -6,9 +6,11 @@ use libcni::json::FieldError;
 use libcni::names::IfName;
 use libcni::plugin::{Attachment, Call};
 use libcni::types::{ConfigError, MacAddr};
+use linuxnet::NetlinkError;
 use linuxnet::addr::Dad;
 use linuxnet::iface;
 use linuxnet::masq::{Backend, UnknownBackend};
+use linuxnet::nft::Nfnetlink;
 use serde::Deserialize;
 
 use crate::error::BridgeError;
@@ -166,6 +168,11 @@ impl Conf {
     pub(crate) fn apply_options(&self) -> iface::Options {
         let dad = if self.duplicate_address_detection { Dad::Run } else { Dad::Skip };
         iface::Options { dad, ..iface::Options::default() }
+    }
+
+    /// How `ipMasq` is done: as configured, else in the best way that the host has.
+    pub(crate) fn masquerade_backend(&self, nft: &mut Nfnetlink) -> Result<Backend, NetlinkError> {
+        self.masquerade_backend.map_or_else(|| Backend::detect(nft), Ok)
     }
 
     /// Combinations that cannot work. Only ADD asks: what was attached before must still be removable.

@@ -48,9 +48,9 @@ pub(crate) fn addresses(result: &AddResult) -> Vec<IpNet> {
 /// error: any other one of IPv4, an overlapping one of IPv6.
 pub(crate) fn ensure(host: &mut Netlink, link: &Link, wanted: &[IpNet], force: bool) -> Result<(), BridgeError> {
     let dev = Dev::from(link);
-    let present: Vec<IpNet> = host.addresses(dev)?.into_iter().map(|address| address.net).collect();
+    let present = present(host, link)?;
     let mut changes = Batch::new();
-    let missing: Vec<IpNet> = wanted.iter().copied().filter(|net| !present.contains(net)).collect();
+    let missing = without(wanted, &present);
     for &missing in &missing {
         for &found in present.iter().filter(|found| !wanted.contains(found) && is_in_the_way(found, &missing)) {
             if !force {
@@ -88,8 +88,16 @@ fn is_in_the_way(found: &IpNet, wanted: &IpNet) -> bool {
 
 /// The addresses of `wanted` that `link` lacks.
 pub(crate) fn missing(host: &mut Netlink, link: &Link, wanted: &[IpNet]) -> Result<Vec<IpNet>, BridgeError> {
-    let present: Vec<IpNet> = host.addresses(Dev::from(link))?.into_iter().map(|address| address.net).collect();
-    Ok(wanted.iter().copied().filter(|net| !present.contains(net)).collect())
+    Ok(without(wanted, &present(host, link)?))
+}
+
+/// The addresses of `link`.
+fn present(host: &mut Netlink, link: &Link) -> Result<Vec<IpNet>, BridgeError> {
+    Ok(host.addresses(Dev::from(link))?.into_iter().map(|address| address.net).collect())
+}
+
+fn without(wanted: &[IpNet], present: &[IpNet]) -> Vec<IpNet> {
+    wanted.iter().copied().filter(|net| !present.contains(net)).collect()
 }
 
 /// Has the host forward the families of `gateways`. Written only where it is not so already: the write itself resets

@@ -173,7 +173,7 @@ fn masquerade(
     undo: &mut Undo<'_>,
 ) -> Result<(), BridgeError> {
     let mut nft = Nfnetlink::open()?;
-    let backend = conf.masquerade_backend.map_or_else(|| Backend::detect(&mut nft), Ok)?;
+    let backend = conf.masquerade_backend(&mut nft)?;
     let (network, id) = (call.config.name.clone(), attachment.id.clone());
     undo.push("remove the masquerade", move || {
         Ok(Masquerade::new(&mut Nfnetlink::open()?).teardown(&network, &id, &[])?)
