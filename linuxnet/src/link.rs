@@ -146,7 +146,7 @@ impl Netlink {
     /// All links of the namespace.
     ///
     /// # Errors
-    /// If the kernel cannot be asked, or links came and went during each of five readings.
+    /// If the kernel cannot be asked, or links came and went all the while.
     pub fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
         self.dump(&Request::new("list links", libc::RTM_GETLINK, Mode::Change, &looking()), parse)
     }

@@ -8,11 +8,9 @@ use nix::libc;
 use nix::sys::socket::SockProtocol;
 
 use crate::error::{Cause, NetlinkError};
-use crate::nl::{Reply, Socket, frame};
+use crate::nl::{DUMP_ATTEMPTS, Reply, Socket, frame};
 use crate::packet::{self, Emitable};
 
-/// How often a list is read again when others changed it meanwhile (`NLM_F_DUMP_INTR`); as the reference.
-const DUMP_ATTEMPTS: u32 = 5;
 /// The most messages of a batch in one send. Each may be answered by an error of some 800 bytes of the kernel's
 /// accounting, and all of them must fit the receive buffer (208 KiB by default) at once.
 const BATCH_MESSAGES: usize = 100;

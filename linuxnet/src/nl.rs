@@ -9,6 +9,10 @@ mod socket;
 pub(crate) use attributes::{Attributes, attributes, be16, be32, be64, find, ne32, text};
 pub(crate) use socket::{Reply, Socket, frame};
 
+/// How often a list is read again when others changed it meanwhile (`NLM_F_DUMP_INTR`). On a busy node a few times in
+/// a row are nothing unusual.
+pub(crate) const DUMP_ATTEMPTS: u32 = 100;
+
 /// Rounds `length` up to netlink's alignment of 4 bytes.
 const fn align(length: usize) -> usize {
     (length + 3) & !3

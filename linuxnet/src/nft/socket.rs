@@ -7,10 +7,8 @@ use nix::sys::socket::SockProtocol;
 
 use super::removal::Removal;
 use crate::error::{Cause, NetlinkError, Refusal};
-use crate::nl::{Attributes, Reply, Socket, frame};
+use crate::nl::{Attributes, DUMP_ATTEMPTS, Reply, Socket, frame};
 
-/// How often a dump that others disturb is begun again.
-const DUMP_ATTEMPTS: u32 = 100;
 /// `struct nfgenmsg`: family, version, resource.
 const GENERIC_HEADER: usize = 4;
 
