@@ -12,6 +12,7 @@ use libcni::types::{AddResult, IpConfig};
 use crate::route::Route;
 
 pub use apply::{ApplyError, Options, apply};
+pub(crate) use verify::mac_difference;
 pub use verify::{Difference, verify};
 
 /// Why an address of a result has no place.

@@ -7,11 +7,13 @@
 //!   module of its object ([`link`], [`addr`], [`route`], …) and sent alone or in a [`netlink::Batch`].
 //! * [`nft::Nfnetlink`] is a socket to the firewall of a namespace, [`nft::Transaction`] what changes it.
 //! * [`iface`] applies a plugin's result to an interface, and compares the two.
+//! * [`attach`] is what the plugins that give a container an interface share.
 //! * [`masq::Masquerade`] is `ipMasq`, which bridge and ptp share; [`tag::Tag`] tells whose a piece of a firewall is.
 //! * [`undo::Undo`] takes back what a failed ADD did.
 #![warn(missing_docs)]
 
 pub mod addr;
+pub mod attach;
 pub mod conntrack;
 mod error;
 pub mod iface;

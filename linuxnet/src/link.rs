@@ -2,6 +2,7 @@
 
 mod bridge;
 mod create;
+mod owned;
 #[cfg(test)]
 mod tests;
 mod veth;
@@ -20,6 +21,7 @@ use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkEx
 
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
 pub use create::{LinkError, random_mac};
+pub use owned::owned_name;
 pub use veth::Veth;
 pub use vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 

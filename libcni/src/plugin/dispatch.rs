@@ -62,6 +62,17 @@ impl<'a> Call<'a> {
         Delegate::find(self, name, Cow::Owned(stdin))
     }
 
+    /// Has IPAM do the same verb: `call.forward_to_ipam(Delegate::gc)`. Without IPAM there is nothing to do.
+    ///
+    /// # Errors
+    /// What the delegate failed with, or that it is not in `CNI_PATH`.
+    pub fn forward_to_ipam(
+        &'a self,
+        verb: impl FnOnce(&Delegate<'a>) -> Result<(), DelegateError>,
+    ) -> Result<(), DelegateError> {
+        self.ipam()?.map_or(Ok(()), |ipam| verb(&ipam))
+    }
+
     /// Writes one line to stderr, for what the operator should know though the call succeeds.
     pub fn warn(&self, line: impl fmt::Display) {
         let mut stderr = self.stderr;

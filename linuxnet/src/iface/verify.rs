@@ -144,7 +144,7 @@ fn routes_of<'a>(result: &'a AddResult, ips: &[&IpConfig]) -> impl Iterator<Item
     })
 }
 
-fn mac_difference(link: &Link, result: &AddResult) -> Option<Difference> {
+pub(crate) fn mac_difference(link: &Link, result: &AddResult) -> Option<Difference> {
     let (_, interface) = result.container_interface(&link.name)?;
     // What is no Ethernet address is compared by nobody.
     let expected = interface.mac.parse().ok()?;

@@ -1,12 +1,10 @@
 //! CHECK: whether what ADD made is as it was made. Only what `bridge` owns is looked at: other plugins of the chain may
 //! have added addresses and routes, somebody may be capturing packets, udev may have renamed the host's end.
 
-use libcni::error::Failures;
 use libcni::names::IfName;
-use libcni::netns::Netns;
 use libcni::plugin::{Attachment, Call};
-use libcni::types::{AddResult, MacAddr};
-use linuxnet::iface;
+use libcni::types::AddResult;
+use linuxnet::attach::Found;
 use linuxnet::link::{Dev, Link};
 use linuxnet::masq::Masquerade;
 use linuxnet::netlink::Netlink;
@@ -19,29 +17,16 @@ use crate::{gateway, port, spoof, vlan_gateway};
 /// Compares the kernel with `prevResult` and the configuration.
 pub(crate) fn check(call: &Call<'_>, attachment: &Attachment) -> Result<(), BridgeError> {
     let conf = Conf::load(call)?;
-    let result = call.config.prev_result.as_ref().ok_or(BridgeError::PrevResultMissing)?;
-    if let Some(ipam) = call.ipam()? {
-        ipam.check()?;
-    }
-    let mac = reported(result, attachment)?;
-    let netns = Netns::open(attachment.sandbox())?;
-    let mut container = Netlink::open_in(&netns)?;
-    let link = container
-        .find_link(attachment.ifname())?
-        .ok_or_else(|| differs(format!("interface {} is not in the container", attachment.ifname())))?;
-    check_container_end(&link, mac)?;
-
+    let mut found = Found::expect(call, attachment, port::KIND)?;
     let mut host = Netlink::open()?;
     let bridge = find_bridge(&mut host, &conf)?;
-    let port = find_port(&mut host, &link, &bridge)?;
+    let port = find_port(&mut host, &found.link, &bridge)?;
     check_port(&mut host, &port, &bridge, &conf)?;
     if !conf.disable_container_interface {
-        let differences = iface::verify(&mut container, attachment.ifname(), result)?;
-        let differences: Failures<_> = differences.into_iter().map(BridgeError::from).collect();
-        differences.into_result(BridgeError::Several)?;
+        found.verify()?;
     }
-    check_gateway(&mut host, &bridge, result, &conf)?;
-    check_rules(call, attachment, &conf, result, &link, &port)
+    check_gateway(&mut host, &bridge, found.result, &conf)?;
+    check_rules(call, attachment, &conf, found.result, &found.link, &port)
 }
 
 /// Masquerade and MAC spoof check, of whichever backend, ours or the Go plugin's.
@@ -72,27 +57,6 @@ fn check_rules(
         }
     }
     Ok(())
-}
-
-/// The container's end in `prevResult`: its address, if it says one.
-fn reported(result: &AddResult, attachment: &Attachment) -> Result<Option<MacAddr>, BridgeError> {
-    let (_, interface) = result
-        .container_interface(attachment.ifname())
-        .ok_or_else(|| differs(format!("prevResult has no interface {} in a sandbox", attachment.ifname())))?;
-    Ok(interface.mac.parse().ok())
-}
-
-fn check_container_end(link: &Link, mac: Option<MacAddr>) -> Result<(), BridgeError> {
-    if link.kind != "veth" {
-        return Err(differs(format!("interface {} in the container is no veth but {:?}", link.name, link.kind)));
-    }
-    match (mac, link.mac) {
-        (Some(reported), Some(found)) if reported != found => Err(differs(format!(
-            "interface {} in the container has MAC address {found} instead of {reported}",
-            link.name
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn find_bridge(host: &mut Netlink, conf: &Conf) -> Result<Link, BridgeError> {

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use libcni::json::FieldError;
 use libcni::names::IfName;
-use libcni::plugin::{Attachment, Call};
-use libcni::types::{ConfigError, MacAddr};
+use libcni::plugin::Call;
+use libcni::types::ConfigError;
 use linuxnet::NetlinkError;
 use linuxnet::addr::Dad;
 use linuxnet::iface;
@@ -108,26 +108,6 @@ struct WireTrunk {
     #[serde(rename = "maxID")]
     max: Option<u16>,
     id: Option<u16>,
-}
-
-/// Where a MAC address may stand.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct MacSources {
-    args: MacArgs,
-    runtime_config: WithMac,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MacArgs {
-    cni: WithMac,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WithMac {
-    mac: String,
 }
 
 impl Conf {
@@ -255,24 +235,6 @@ fn trunk_vlans(items: &[WireTrunk]) -> Result<Vec<u16>, FieldError> {
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
-}
-
-/// The MAC address asked for the container's end: `CNI_ARGS`, over it `args.cni.mac`, over it `runtimeConfig.mac`.
-pub(crate) fn requested_mac(call: &Call<'_>, attachment: &Attachment) -> Result<Option<MacAddr>, BridgeError> {
-    let args = attachment.args()?;
-    args.require_known(&["MAC"])?;
-    let sources: MacSources = call.config.decode()?;
-    let candidates = [
-        ("runtimeConfig.mac", sources.runtime_config.mac.as_str()),
-        ("args.cni.mac", sources.args.cni.mac.as_str()),
-        ("MAC in CNI_ARGS", args.value("MAC").unwrap_or_default()),
-    ];
-    let Some((path, text)) = candidates.into_iter().find(|(_, text)| !text.is_empty()) else { return Ok(None) };
-    let expected = "a unicast MAC address such as 0a:58:0a:01:02:03";
-    match text.parse::<MacAddr>() {
-        Ok(mac) if !mac.is_multicast() && mac != MacAddr::ZERO => Ok(Some(mac)),
-        _ => Err(BridgeError::Config(ConfigError::Field(FieldError::new(path, format_args!("{text:?}"), expected)))),
-    }
 }
 
 #[cfg(test)]

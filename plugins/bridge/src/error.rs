@@ -5,9 +5,10 @@ use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::netns::NetnsError;
 use libcni::plugin::{DelegateError, Interrupted};
 use libcni::store::StoreError;
-use libcni::types::{ArgsError, ConfigError};
+use libcni::types::ConfigError;
 use linuxnet::NetlinkError;
-use linuxnet::iface::{ApplyError, Difference};
+use linuxnet::attach::AttachError;
+use linuxnet::iface::ApplyError;
 use linuxnet::link::LinkError;
 use linuxnet::masq::MasqError;
 use linuxnet::sysctl::SysctlError;
@@ -15,24 +16,21 @@ use linuxnet::sysctl::SysctlError;
 /// A failure of `bridge`.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
+    /// What all plugins with an interface do failed.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `CNI_ARGS` is wrong.
-    #[error(transparent)]
-    Args(#[from] ArgsError),
     /// `ipam` with `disableContainerInterface`.
     #[error("cannot use IPAM when DisableContainerInterface flag is set (hint: remove \"ipam\" or the flag)")]
     IpamOnDisabledInterface,
     /// `hairpinMode` with `promiscMode`.
     #[error("cannot set hairpin mode and promiscuous mode at the same time (hint: remove one of the two)")]
     HairpinAndPromiscuous,
-    /// CHECK without `prevResult`.
-    #[error("Required prevResult missing")]
-    PrevResultMissing,
-    /// The container's namespace cannot be used.
-    #[error("failed to open netns")]
-    Netns(#[from] NetnsError),
+    /// The host's own namespace cannot be opened.
+    #[error("cannot open the host's network namespace")]
+    HostNetns(#[from] NetnsError),
     /// The bridge or the veth cannot be made.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -48,9 +46,6 @@ pub enum BridgeError {
         /// The address in its place.
         found: IpNet,
     },
-    /// IPAM returned no address.
-    #[error("IPAM plugin \"{0}\" returned missing IP config")]
-    NoAddresses(String),
     /// IPAM failed; its error is passed on unchanged.
     #[error(transparent)]
     Ipam(#[from] DelegateError),
@@ -80,9 +75,6 @@ pub enum BridgeError {
     /// CHECK found something else than ADD made.
     #[error("{0}")]
     Differs(String),
-    /// CHECK found something else than ADD made, on the container's interface.
-    #[error(transparent)]
-    Difference(#[from] Difference),
     /// SIGTERM or SIGINT came; what was done is undone.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -101,17 +93,15 @@ impl BridgeError {
 impl CniError for BridgeError {
     fn code(&self) -> ErrorCode {
         match self {
+            Self::Attach(e) => e.code(),
             Self::Config(e) => e.code(),
-            Self::Args(e) => e.code(),
             Self::Ipam(e) => e.code(),
             Self::IpamOnDisabledInterface
             | Self::HairpinAndPromiscuous
-            | Self::PrevResultMissing
             | Self::Link(LinkError::NotABridge { .. })
             | Self::OtherAddress { .. } => ErrorCode::INVALID_CONFIG,
-            Self::Netns(_) => ErrorCode::INVALID_ENVIRONMENT,
             Self::Interrupted(_) => ErrorCode::TRY_AGAIN_LATER,
-            Self::NoAddresses(_)
+            Self::HostNetns(_)
             | Self::Link(_)
             | Self::Netlink(_)
             | Self::Sysctl(_)
@@ -120,13 +110,13 @@ impl CniError for BridgeError {
             | Self::Masquerade(_)
             | Self::SpoofCheck { .. }
             | Self::Differs(_)
-            | Self::Difference(_)
             | Self::Several(_) => ErrorCode::INTERNAL,
         }
     }
 
     fn reply(&self) -> ErrorReply {
         match self {
+            Self::Attach(e) => e.reply(),
             Self::Config(e) => e.reply(),
             Self::Ipam(e) => e.reply(),
             _ => ErrorReply::new(self.code(), self.to_string(), libcni::error::causes(std::error::Error::source(self))),

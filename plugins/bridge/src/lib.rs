@@ -10,11 +10,11 @@ mod spoof;
 mod vlan_gateway;
 
 use libcni::error::{CniError, Failures};
-use libcni::netns::{Netns, NetnsError};
 use libcni::plugin::{Attachment, Call, Delegate, Plugin};
-use libcni::types::{AddResult, AttachmentId, Interface};
+use libcni::types::{AddResult, AttachmentId};
+use linuxnet::attach::{self, Sandbox};
 use linuxnet::iface;
-use linuxnet::link::{Dev, Link};
+use linuxnet::link::Dev;
 use linuxnet::masq::{Backend, Masquerade};
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::Nfnetlink;
@@ -42,38 +42,39 @@ impl Plugin for Bridge {
     fn add(&self, call: &Call<'_>, attachment: &Attachment) -> Result<AddResult, BridgeError> {
         let conf = Conf::load(call)?;
         conf.require_consistent(call)?;
-        let mac = conf::requested_mac(call, attachment)?;
-        let netns = Netns::open(attachment.sandbox())?;
-        let mut container = Netlink::open_in(&netns)?;
-        port::require_free_name(&mut container, attachment.ifname())?;
+        let mac = attach::requested_mac(call, attachment, "")?;
+        let mut sandbox = Sandbox::open(attachment)?;
+        sandbox.require_free_name()?;
         let tag = Tag::new(&call.config.name, &attachment.id);
 
         let ipam = call.ipam()?;
         let mut undo = Undo::new();
-        let mut result = addresses(ipam.as_ref(), &mut undo)?;
-        gateway::complete(&mut result, &conf);
-
         let mut host = Netlink::open()?;
         let bridge = device::ensure(call, &mut host, &conf)?;
         undo.checkpoint()?;
         // Before the port's own, so that it is done after: the port is a member of the VLAN.
         undo.push("remove the gateway of the VLAN", || Ok(vlan_gateway::remove_unused(&conf)?));
-        let port = port::create(&mut host, Dev::from(&bridge), &conf, &tag, &attachment.id.ifname, mac, &netns)?;
+        let port =
+            port::create(&mut host, Dev::from(&bridge), &conf, &tag, &attachment.id.ifname, mac, &sandbox.netns)?;
         let host_end = port.host.clone();
         undo.push(format!("remove link {}", host_end.name), move || {
             Ok(Netlink::open()?.remove_link(Dev::from(&host_end))?)
         });
         let vlan_lock = vlan_gateway::lock(&conf)?;
         port::configure(&mut host, &port.host, &conf, &tag)?;
-        result.interfaces = interfaces(&bridge, &port, attachment);
         if conf.mac_spoof_check {
             set_up_spoof_check(attachment, &tag, &port, &mut undo)?;
         }
         undo.checkpoint()?;
 
+        let mut result = attach::addresses(ipam.as_ref(), CONTAINER_INTERFACE, &mut undo)?;
+        gateway::complete(&mut result, &conf);
+        let link = port.container_end(&mut sandbox.netlink)?;
+        result.interfaces =
+            vec![attach::on_host(&bridge), attach::on_host(&port.host), attach::in_container(&link, attachment)];
+        undo.checkpoint()?;
         if !conf.disable_container_interface {
-            let link = port.container_end(&mut container)?;
-            iface::apply(&mut container, &netns, &link, &result, conf.apply_options())?;
+            iface::apply(&mut sandbox.netlink, &sandbox.netns, &link, &result, conf.apply_options())?;
         }
         if conf.is_gateway {
             let gateways = gateway::addresses(&result);
@@ -81,7 +82,7 @@ impl Plugin for Bridge {
                 None => gateway::ensure(&mut host, &bridge, &gateways, conf.force_address)?,
                 Some(vlan) => {
                     let link = vlan_gateway::ensure(&mut host, &bridge, vlan, &gateways, &conf)?;
-                    result.interfaces.push(on_host(&link));
+                    result.interfaces.push(attach::on_host(&link));
                 }
             }
             gateway::enable_forwarding(&gateways)?;
@@ -102,9 +103,11 @@ impl Plugin for Bridge {
         // Rules first, and their socket open until the end: its closing waits for the same grace period as the
         // removal of the link.
         let rules = remove_rules(call, attachment, &tag, &mut failures);
-        failures.note(remove_link(attachment, &tag));
-        // The address last: whoever gets it next must not meet this container.
-        failures.note(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.del())));
+        attach::detach(call, attachment, &mut failures, |found| match found {
+            Some(link) if link.kind == port::KIND => Ok(()),
+            // The container's end is gone, has been renamed, or was replaced by something else.
+            _ => Ok(port::remove(&tag)?),
+        });
         failures.note(remove_unused_gateway(call));
         drop(rules);
         failures.into_result(BridgeError::Several)
@@ -121,8 +124,8 @@ impl Plugin for Bridge {
             failures.note(Masquerade::new(&mut nft).gc(&valid));
             failures.note(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
         }
-        failures.note(Netlink::open().and_then(|mut host| port::collect_garbage(&mut host, &valid)));
-        failures.note(call.ipam().and_then(|ipam| ipam.map_or(Ok(()), |ipam| ipam.gc())));
+        failures.note(Netlink::open().and_then(|mut host| host.remove_stale(port::KIND, &valid)));
+        failures.note(call.forward_to_ipam(Delegate::gc));
         failures.note(remove_unused_gateway(call));
         failures.into_result(BridgeError::Several)
     }
@@ -134,7 +137,7 @@ impl Plugin for Bridge {
             // Without nftables and the privilege to use it, an ADD would fail.
             Backend::detect(&mut Nfnetlink::open()?)?;
         }
-        Ok(call.ipam()?.map_or(Ok(()), |ipam| ipam.status())?)
+        Ok(call.forward_to_ipam(Delegate::status)?)
     }
 }
 
@@ -148,20 +151,6 @@ fn remove_unused_gateway(call: &Call<'_>) -> Result<(), BridgeError> {
             Ok(())
         }
     }
-}
-
-/// What IPAM gives, and its undo; an empty result where there is no IPAM.
-fn addresses<'c>(ipam: Option<&'c Delegate<'c>>, undo: &mut Undo<'c>) -> Result<AddResult, BridgeError> {
-    let Some(ipam) = ipam else { return Ok(AddResult::default()) };
-    let mut result = ipam.add()?;
-    undo.push("release the addresses", move || Ok(ipam.del()?));
-    if result.ips.is_empty() {
-        return Err(BridgeError::NoAddresses(ipam.name().to_owned()));
-    }
-    for ip in &mut result.ips {
-        ip.interface = Some(CONTAINER_INTERFACE);
-    }
-    Ok(result)
 }
 
 /// Hides the result's addresses outside their subnets.
@@ -180,25 +169,6 @@ fn masquerade(
     });
     let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
     Ok(Masquerade::new(&mut nft).setup(backend, &call.config.name, &attachment.id, &addresses)?)
-}
-
-/// The result's `interfaces`, in the reference's order.
-fn interfaces(bridge: &Link, port: &Port, attachment: &Attachment) -> Vec<Interface> {
-    let container = Interface {
-        name: attachment.ifname().to_owned(),
-        mac: port.container_mac.to_string(),
-        // Both ends of a veth are made with the same MTU.
-        mtu: Some(port.host.mtu),
-        sandbox: attachment.sandbox().display().to_string(),
-        ..Interface::default()
-    };
-    vec![on_host(bridge), on_host(&port.host), container]
-}
-
-/// A link of the host as the result names it.
-fn on_host(link: &Link) -> Interface {
-    let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-    Interface { name: link.name.clone(), mac, mtu: Some(link.mtu), ..Interface::default() }
 }
 
 fn set_up_spoof_check<'a>(
@@ -239,29 +209,5 @@ fn open_nftables(failures: &mut Failures<BridgeError>) -> Option<Nfnetlink> {
             failures.note::<()>(Err(e));
             None
         }
-    }
-}
-
-/// Removes the veth: by the end in the container, or by that on the host if the container's is gone, has been renamed,
-/// or was replaced by something else (which is removed, too).
-fn remove_link(attachment: &Attachment, tag: &Tag) -> Result<(), BridgeError> {
-    let netns = match attachment.netns.as_deref().map(Netns::open) {
-        Some(Ok(netns)) => Some(netns),
-        None | Some(Err(NetnsError::NotFound(_))) => None,
-        Some(Err(e)) => return Err(e.into()),
-    };
-    if let Some(netns) = netns {
-        let mut container = Netlink::open_in(&netns)?;
-        if let Some(link) = container.find_link(attachment.ifname())? {
-            container.remove_link(Dev::from(&link))?;
-            if link.kind == "veth" {
-                return Ok(());
-            }
-        }
-    }
-    let mut host = Netlink::open()?;
-    match port::find(&mut host, tag)? {
-        Some(link) => Ok(host.remove_link(Dev::from(&link))?),
-        None => Ok(()),
     }
 }

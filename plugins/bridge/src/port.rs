@@ -6,10 +6,15 @@ use libcni::types::MacAddr;
 use linuxnet::NetlinkError;
 use linuxnet::link::{self, Dev, Link, LinkError, PortVlan, Veth};
 use linuxnet::netlink::{Batch, Netlink};
-use linuxnet::tag::{self, Tag, Valid};
+use linuxnet::tag::Tag;
 
 use crate::conf::{Conf, PortVlans};
 use crate::error::BridgeError;
+
+/// The kind of the link.
+pub(crate) const KIND: &str = "veth";
+/// How the names of the host's ends begin; as the reference's.
+const NAME_PREFIX: &str = "veth";
 
 /// A veth pair, as made.
 pub(crate) struct Port {
@@ -29,22 +34,6 @@ impl Port {
     }
 }
 
-/// The name of the host's end: `veth` and eight hexadecimal digits, as the reference's; here the digits are a hash of
-/// the attachment, so that the link is found without the container's namespace.
-pub(crate) fn host_name(tag: &Tag) -> String {
-    let hash = tag::short_hash(&tag.to_string());
-    format!("veth{}", hash.get(..8).unwrap_or(&hash))
-}
-
-/// Refuses an interface name that the container has already. To be asked before IPAM is: a second ADD must fail before
-/// it asks for a second address, since IPAM refuses that and then gives back the first one.
-pub(crate) fn require_free_name(container: &mut Netlink, ifname: &str) -> Result<(), BridgeError> {
-    match container.find_link(ifname)? {
-        Some(_) => Err(LinkError::ContainerNameTaken { name: ifname.to_owned() }.into()),
-        None => Ok(()),
-    }
-}
-
 /// Makes the pair. Both ends get their addresses here, since udev changes those that the kernel made.
 pub(crate) fn create(
     host: &mut Netlink,
@@ -56,7 +45,7 @@ pub(crate) fn create(
     netns: &Netns,
 ) -> Result<Port, BridgeError> {
     let container_mac = mac.map_or_else(link::random_mac, Ok)?;
-    let name = host_name(tag);
+    let name = link::owned_name(NAME_PREFIX, tag);
     let wanted = Veth {
         mac: Some(container_mac),
         host_name: Some(&name),
@@ -109,20 +98,11 @@ pub(crate) fn wanted_vlans(vlans: &PortVlans) -> Vec<PortVlan> {
     untagged.map(PortVlan::access).into_iter().chain(tagged).collect()
 }
 
-/// The host's end of an attachment, found without its namespace: by its name, checked by its alias.
-pub(crate) fn find(host: &mut Netlink, tag: &Tag) -> Result<Option<Link>, NetlinkError> {
-    Ok(host.find_link(&host_name(tag))?.filter(|link| owner(link).is_some_and(|found| found.is_same_attachment(tag))))
-}
-
-/// Removes the host's ends of this network's attachments that are not valid, with their other ends.
-pub(crate) fn collect_garbage(host: &mut Netlink, valid: &Valid) -> Result<(), NetlinkError> {
-    for stale in host.links()?.iter().filter(|link| owner(link).is_some_and(|tag| valid.is_stale(&tag))) {
-        host.remove_link(Dev::from(stale))?;
+/// Removes an attachment's pair by the host's end, if it is there.
+pub(crate) fn remove(tag: &Tag) -> Result<(), NetlinkError> {
+    let mut host = Netlink::open()?;
+    match host.find_owned(&link::owned_name(NAME_PREFIX, tag), KIND, tag)? {
+        Some(link) => host.remove_link(Dev::from(&link)),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-/// Whose veth it is, if it is one of ours.
-fn owner(link: &Link) -> Option<Tag> {
-    link.alias.as_deref().filter(|_| link.kind == "veth").and_then(|alias| alias.parse().ok())
 }

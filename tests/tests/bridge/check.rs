@@ -89,7 +89,7 @@ fn the_containers_interface_is_another_one() {
 
 #[test]
 fn the_containers_mac_is_changed() {
-    complains(&["eth0", "MAC address 02:00:00:00:00:99 instead of"], |_, a| {
+    complains(&["eth0", "has MAC address 02:00:00:00:00:99, not"], |_, a| {
         a.place().sh("ip link set eth0 address 02:00:00:00:00:99");
     });
 }
