@@ -17,6 +17,7 @@
 //! `$DIR` is a directory of the test's own, `$NETNS` the container's namespace; in the golden file they stand in the
 //! replies again. Each call must fail and leave nothing behind.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+#![expect(clippy::disallowed_methods, reason = "golden files are sources, not state")]
 
 use std::fmt::Write as _;
 use std::fs;
