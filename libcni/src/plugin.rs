@@ -9,6 +9,9 @@ mod signal;
 mod stderr;
 mod stdout;
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use crate::error::{CniError, ErrorReply};
 use crate::types::{AddResult, AttachmentId};
 use crate::version::SpecVersion;
@@ -64,6 +67,12 @@ pub trait Plugin {
     /// # Errors
     /// Code 50 or 51 with the reason.
     fn status(&self, call: &Call<'_>) -> Result<(), Self::Error>;
+
+    /// What it does when it is started with `arguments`, by a person or by an init system rather than by a runtime, and
+    /// the exit code of that. `None`: they mean nothing to it, as to most plugins.
+    fn command(&self, _arguments: &[OsString]) -> Option<ExitCode> {
+        None
+    }
 }
 
 /// A plugin whose error type is erased, so that plugins can stand in one list. Every [`Plugin`] is one.
@@ -97,6 +106,8 @@ pub trait AnyPlugin: Sync {
     /// # Errors
     /// As [`Plugin::status`].
     fn status(&self, call: &Call<'_>) -> Result<(), ErrorReply>;
+    /// As [`Plugin::command`].
+    fn command(&self, arguments: &[OsString]) -> Option<ExitCode>;
 }
 
 impl<P: Plugin + Sync> AnyPlugin for P {
@@ -121,19 +132,22 @@ impl<P: Plugin + Sync> AnyPlugin for P {
     fn status(&self, call: &Call<'_>) -> Result<(), ErrorReply> {
         Plugin::status(self, call).map_err(|e| e.reply())
     }
+    fn command(&self, arguments: &[OsString]) -> Option<ExitCode> {
+        Plugin::command(self, arguments)
+    }
 }
 
 /// Runs `plugin` as this process: environment, stdin, stdout and exit code are the process's. The one line of a
 /// plugin's `main.rs`.
 #[must_use]
-pub fn main(plugin: &dyn AnyPlugin) -> std::process::ExitCode {
+pub fn main(plugin: &dyn AnyPlugin) -> ExitCode {
     run(&[plugin], plugin)
 }
 
 /// Runs the plugin of `plugins` that this process was called as (the file name of `argv[0]`). A delegate that turns
 /// out to be this same executable is then called in process. The one line of a multi-call binary's `main.rs`.
 #[must_use]
-pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
+pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> ExitCode {
     let called_as = std::env::args_os().next().map(std::path::PathBuf::from);
     let name = called_as.as_deref().and_then(|p| p.file_name()).and_then(|n| n.to_str()).unwrap_or_default();
     match plugins.iter().find(|p| p.name() == name) {
@@ -142,9 +156,15 @@ pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
     }
 }
 
-fn run(plugins: &[&dyn AnyPlugin], plugin: &dyn AnyPlugin) -> std::process::ExitCode {
+fn run(plugins: &[&dyn AnyPlugin], plugin: &dyn AnyPlugin) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if !arguments.is_empty()
+        && let Some(code) = plugin.command(&arguments)
+    {
+        return code;
+    }
     signal::catch_signals();
     let env = Env::of_process();
     let code = dispatch(plugin, plugins, &env, &mut std::io::stdin(), &mut stdout::Stdout, &mut std::io::stderr());
-    std::process::ExitCode::from(code)
+    ExitCode::from(code)
 }
