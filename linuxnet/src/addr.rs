@@ -62,14 +62,29 @@ impl Netlink {
 /// address. An address that is there already is refused ([`NetlinkError::is_exists`]).
 #[must_use]
 pub fn add(dev: Dev<'_>, net: IpNet, dad: Dad) -> Request {
+    request(dev, net, dad_flags(net, dad))
+}
+
+/// As [`add`], but without the route to the address's subnet (`… noprefixroute`, `IFA_F_NOPREFIXROUTE`): for subnets
+/// that are reached in another way. Linux before 4.16 makes the route of IPv4 all the same.
+#[must_use]
+pub fn add_alone(dev: Dev<'_>, net: IpNet, dad: Dad) -> Request {
+    request(dev, net, dad_flags(net, dad) | AddressFlags::Noprefixroute)
+}
+
+fn dad_flags(net: IpNet, dad: Dad) -> AddressFlags {
+    if net.addr().is_ipv6() && dad == Dad::Skip { AddressFlags::Nodad } else { AddressFlags::empty() }
+}
+
+fn request(dev: Dev<'_>, net: IpNet, flags: AddressFlags) -> Request {
     let mut message = message(dev, net);
     if let IpNet::V4(net) = net
         && net.prefix_len() < 31
     {
         message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
     }
-    if net.addr().is_ipv6() && dad == Dad::Skip {
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    if !flags.is_empty() {
+        message.attributes.push(AddressAttribute::Flags(flags));
     }
     Request::new(format!("add address {net} to {}", dev.name), libc::RTM_NEWADDR, Mode::Create, &message)
 }
@@ -159,6 +174,16 @@ mod tests {
         assert_eq!(request.body().get(..8).unwrap(), [10, 64, 0, 0, 3, 0, 0, 0]);
         assert_eq!(request.body().get(48..).unwrap(), [8, 0, 8, 0, 2, 0, 0, 0]); // IFA_FLAGS: IFA_F_NODAD
         assert_eq!(add(ETH0, "fd00::5/64".parse().unwrap(), Dad::Run).body().len(), 48);
+    }
+
+    #[test]
+    fn an_address_alone_brings_no_route() {
+        // ip address add 10.1.0.5/31 dev eth0 noprefixroute
+        let request = add_alone(ETH0, "10.1.0.5/31".parse().unwrap(), Dad::Skip);
+        assert_eq!(request.body().get(24..).unwrap(), [8, 0, 8, 0, 0, 2, 0, 0]); // IFA_FLAGS: IFA_F_NOPREFIXROUTE
+        // ip address add fd00::5/64 dev eth0 nodad noprefixroute
+        let request = add_alone(ETH0, "fd00::5/64".parse().unwrap(), Dad::Skip);
+        assert_eq!(request.body().get(48..).unwrap(), [8, 0, 8, 0, 2, 2, 0, 0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use libcni::types::{AddResult, IpConfig};
 
 use crate::route::Route;
 
-pub use apply::{ApplyError, Options, apply};
+pub use apply::{ApplyError, Options, Subnets, apply};
 pub(crate) use verify::mac_difference;
 pub use verify::{Difference, verify};
 
@@ -68,6 +68,26 @@ fn resolve(route: &libcni::types::Route, gateways: Gateways) -> Route {
     resolved
 }
 
+/// The routes of [`Subnets::ViaGateway`]: each gateway is on the link, and the rest of the subnet is reached by it.
+/// Addresses that share a gateway or a subnet share the route, whose source is the first of them.
+pub fn gateway_routes<'a>(ips: impl IntoIterator<Item = &'a IpConfig>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    let mut push = |route: Route| {
+        if !routes.iter().any(|other| other.dst == route.dst && other.gw == route.gw) {
+            routes.push(route);
+        }
+    };
+    for ip in ips {
+        let (Some(gateway), src) = (ip.gateway, Some(ip.address.addr())) else { continue };
+        push(Route { src, ..Route::to(gateway.into()) });
+        // Of a single address (/32, /128) there is no rest.
+        if ip.address.prefix_len() < ip.address.max_prefix_len() {
+            push(Route { gw: Some(gateway), src, ..Route::to(ip.address) });
+        }
+    }
+    routes
+}
+
 /// Whether an address of the result belongs on the interface; without an index it belongs on none.
 fn belongs(result: &AddResult, ip: &IpConfig, ifname: &str) -> Result<bool, IndexError> {
     let Some(index) = ip.interface else { return Ok(false) };
@@ -108,6 +128,26 @@ mod tests {
         assert_eq!(gw(&own).as_deref(), Some("10.2.0.9"));
         assert_eq!(gw(&libcni::types::Route { scope: Some(253), ..to("10.9.0.0/16") }), None);
         assert_eq!(gw(&libcni::types::Route { scope: Some(0), ..to("10.9.0.0/16") }).as_deref(), Some("10.2.0.1"));
+    }
+
+    #[test]
+    fn subnets_are_reached_by_gateways_that_are_on_the_link() {
+        let ips = [
+            ip("10.1.0.5/16", Some("10.1.0.1"), None),
+            ip("10.1.0.6/16", Some("10.1.0.1"), None),
+            ip("10.9.0.5/32", Some("169.254.1.1"), None),
+            ip("10.3.0.5/16", None, None),
+            ip("fd00::5/64", Some("fd00::1"), None),
+        ];
+        let routes: Vec<_> = gateway_routes(&ips).iter().map(ToString::to_string).collect();
+        let expected = [
+            "10.1.0.1/32 src 10.1.0.5",
+            "10.1.0.0/16 via 10.1.0.1 src 10.1.0.5",
+            "169.254.1.1/32 src 10.9.0.5",
+            "fd00::1/128 src fd00::5",
+            "fd00::/64 via fd00::1 src fd00::5",
+        ];
+        assert_eq!(routes, expected);
     }
 
     #[test]

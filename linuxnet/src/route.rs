@@ -130,6 +130,12 @@ pub fn create(dev: Dev<'_>, route: &Route) -> Request {
     Request::new(doing("add", dev, route), libc::RTM_NEWROUTE, Mode::Create, &message(dev, route))
 }
 
+/// Adds a route by `dev`, in the place of the destination's present one with this metric (`ip route replace`).
+#[must_use]
+pub fn replace(dev: Dev<'_>, route: &Route) -> Request {
+    Request::new(doing("add", dev, route), libc::RTM_NEWROUTE, Mode::Replace, &message(dev, route))
+}
+
 /// Removes a route by `dev` (`ip route del`): the first that matches what is said. One that is not there is refused
 /// ([`NetlinkError::is_not_found`]).
 #[must_use]

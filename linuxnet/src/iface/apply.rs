@@ -14,7 +14,7 @@ use crate::netlink::{Batch, Netlink};
 use crate::route;
 use crate::sysctl::{self, SysctlError};
 
-use super::{Gateways, IndexError, belongs, resolve};
+use super::{Gateways, IndexError, belongs, gateway_routes, resolve};
 
 /// How long duplicate address detection may take; as the reference.
 const DAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,11 +87,23 @@ pub struct Options {
     pub arp_notify: bool,
     /// Whether `lo` is set up too. Runtimes do that by the `loopback` plugin.
     pub loopback_up: bool,
+    /// How the subnets of the addresses are reached.
+    pub subnets: Subnets,
+}
+
+/// How the container reaches the other addresses of its own subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subnets {
+    /// They are on the link: the kernel's own route.
+    OnLink,
+    /// By the gateway, which alone is on the link ([`gateway_routes`](super::gateway_routes)). The subnet of an
+    /// address without a gateway is on the link.
+    ViaGateway,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dad: Dad::Skip, arp_notify: true, loopback_up: false }
+        Self { dad: Dad::Skip, arp_notify: true, loopback_up: false, subnets: Subnets::OnLink }
     }
 }
 
@@ -131,9 +143,16 @@ fn batch(dev: Dev<'_>, ips: &[&IpConfig], result: &AddResult, options: Options) 
     batch.extend(options.loopback_up.then(|| link::set_up(Dev::LOOPBACK)));
     // Before the link comes up, which is when it is looked at.
     batch.extend(options.arp_notify.then(|| link::set_arp_notify(dev)));
-    batch.extend(ips.iter().map(|ip| addr::add(dev, ip.address, options.dad)));
+    let via_gateway = options.subnets == Subnets::ViaGateway;
+    batch.extend(ips.iter().map(|ip| match ip.gateway {
+        Some(_) if via_gateway => addr::add_alone(dev, ip.address, options.dad),
+        _ => addr::add(dev, ip.address, options.dad),
+    }));
     batch.push(link::set_up(dev));
-    // The kernel takes routes only by links that are up, to gateways in the subnet of an address.
+    // The kernel takes routes only by links that are up, to gateways that it has a route to.
+    if via_gateway {
+        batch.extend(gateway_routes(ips.iter().copied()).iter().map(|route| route::add(dev, route)));
+    }
     batch.extend(result.routes.iter().map(|route| route::add(dev, &resolve(route, gateways))));
     batch
 }
