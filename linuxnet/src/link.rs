@@ -10,6 +10,7 @@ mod vlan;
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use libcni::json::FieldError;
 use libcni::netns::Netns;
 use libcni::types::MacAddr;
 use nix::libc;
@@ -182,6 +183,19 @@ pub fn set_down(dev: Dev<'_>) -> Request {
 pub fn set_promiscuous(dev: Dev<'_>, on: bool) -> Request {
     let mode = if on { "promiscuous" } else { "not promiscuous" };
     set_flag(dev, LinkFlags::Promisc, on, format!("make {} {mode}", dev.name))
+}
+
+/// The MTU in bytes that a configuration asks for by its key `mtu`, 0 being the kernel's default. Below 68 IPv4 does not
+/// work (RFC 791), above 65535 Ethernet links refuse (`ETH_MAX_MTU`).
+///
+/// # Errors
+/// If it is out of range.
+pub fn configured_mtu(mtu: u32) -> Result<Option<u32>, FieldError> {
+    match mtu {
+        0 => Ok(None),
+        68..=65535 => Ok(Some(mtu)),
+        _ => Err(FieldError::new("mtu", mtu, "0 (the kernel's default) or 68 to 65535")),
+    }
 }
 
 /// Sets the MTU in bytes (`ip link set DEV mtu MTU`).

@@ -9,6 +9,7 @@
 mod iptables;
 mod nft;
 mod reference;
+mod settings;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -22,6 +23,8 @@ use crate::error::NetlinkError;
 use crate::iptables::{Batch, Family, Iptables, IptablesError, Table, Variant, has_legacy_nat};
 use crate::nft::{Family as NftFamily, Nfnetlink, Table as NftTable};
 use crate::tag::{Tag, Valid};
+
+pub use settings::Settings;
 
 /// The table of iptables in which masquerading is done.
 const NAT: &str = "nat";
@@ -95,6 +98,13 @@ pub enum MasqError {
     /// Several of the above: one failure does not keep the rest from being removed.
     #[error("{}", listed(.0))]
     Several(Vec<Self>),
+}
+
+impl MasqError {
+    /// For what fails before a backend is chosen: the kernel is asked by nfnetlink.
+    fn of(action: &'static str) -> impl FnOnce(NetlinkError) -> Self {
+        move |source| Self::Nftables { action, source }
+    }
 }
 
 /// Masquerading in one network namespace: that of `nft`, which must be the calling thread's too.
@@ -224,7 +234,7 @@ impl<'a> Masquerade<'a> {
     pub fn teardown(&mut self, network: &NetworkName, id: &AttachmentId, hint: &[IpAddr]) -> Result<(), MasqError> {
         let tag = Tag::new(network, id);
         let owner = iptables::Owner::new(network, id);
-        self.remove(
+        self.remove_from_all(
             Some(&owner.chain),
             |nft| {
                 nft::teardown(nft, &tag, hint)?;
@@ -239,7 +249,7 @@ impl<'a> Masquerade<'a> {
     /// # Errors
     /// What could not be removed, after trying all of it.
     pub fn gc(&mut self, valid: &Valid) -> Result<(), MasqError> {
-        self.remove(
+        self.remove_from_all(
             None,
             |nft| {
                 nft::gc(nft, valid)?;
@@ -251,7 +261,7 @@ impl<'a> Masquerade<'a> {
 
     /// Removes from nftables, then from each iptables that has a trace of `chain` (`None`: of anything); goes on
     /// after an error.
-    fn remove(
+    fn remove_from_all(
         &mut self,
         chain: Option<&str>,
         from_nft: impl FnOnce(&mut Nfnetlink) -> Result<(), NetlinkError>,

@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/proc/sys";
@@ -77,6 +78,34 @@ pub fn ensure(key: &str, value: &str) -> Result<bool, SysctlError> {
         return Ok(false);
     }
     write(key, value).map(|()| true)
+}
+
+/// Has this namespace forward packets of the families of `addresses`. Written only where it is not so already: the
+/// write itself resets other settings of every link.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn enable_forwarding(addresses: impl IntoIterator<Item = IpAddr>) -> Result<(), SysctlError> {
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
+    for (key, is_wanted) in [("net/ipv4/ip_forward", !v4.is_empty()), ("net/ipv6/conf/all/forwarding", !v6.is_empty())]
+    {
+        if is_wanted {
+            ensure(key, "1")?;
+        }
+    }
+    Ok(())
+}
+
+/// Has `link` take no routes from what others on it advertise (`accept_ra`): a container must not tell its host where
+/// to send packets. Where IPv6 is missing there is nothing to ignore.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ignore_router_advertisements(link: &str) -> Result<(), SysctlError> {
+    match ensure(&format!("net/ipv6/conf/{link}/accept_ra"), "0") {
+        Err(e) if e.is_not_found() => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 fn path(key: &str) -> Result<PathBuf, SysctlError> {

@@ -5,7 +5,7 @@ use crate::error::NetlinkError;
 use crate::netlink::Netlink;
 use crate::tag::{self, Tag, Valid};
 
-use super::{Dev, Link};
+use super::{Dev, Link, LinkError, Veth};
 
 /// The name of an attachment's link on the host: `prefix` and eight hexadecimal digits, as the reference's; here the
 /// digits are a hash of the attachment, so that the link is found by its name.
@@ -24,6 +24,31 @@ impl Link {
 }
 
 impl Netlink {
+    /// Makes a veth pair ([`Netlink::create_veth`]) whose host end has the name of `tag`'s attachment,
+    /// [`owned_name`]; a random one if that is taken: by a link of an earlier namespace of this container or, once in
+    /// four billion, of somebody else. The alias is still to be set.
+    ///
+    /// # Errors
+    /// As [`Netlink::create_veth`].
+    pub fn create_owned_veth(&mut self, veth: Veth<'_>, tag: &Tag) -> Result<Link, LinkError> {
+        let name = owned_name("veth", tag);
+        match self.create_veth(&Veth { host_name: Some(&name), ..veth }) {
+            Err(LinkError::HostNameTaken { .. }) => self.create_veth(&Veth { host_name: None, ..veth }),
+            made => made,
+        }
+    }
+
+    /// Removes the veth pair of `tag`'s attachment by its host end, if that is there and is the attachment's.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_owned_veth(&mut self, tag: &Tag) -> Result<(), NetlinkError> {
+        match self.find_owned(&owned_name("veth", tag), "veth", tag)? {
+            Some(link) => self.remove_link(Dev::from(&link)),
+            None => Ok(()),
+        }
+    }
+
     /// The link `name` of this `kind`, if `tag`'s attachment owns it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::{Dev, Link};
 const NAME_ATTEMPTS: u32 = 10;
 
 /// A veth pair to be made by [`Netlink::create_veth`]. Everything but the first two is optional.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Veth<'a> {
     /// Name of the container's end.
     pub name: &'a str,

@@ -70,6 +70,17 @@ impl Nfnetlink {
         Ok(Self { socket, removal: Removal::of_kernel() })
     }
 
+    /// As [`Nfnetlink::open`]. `None`: the kernel has no nftables, and so holds none of its rules.
+    ///
+    /// # Errors
+    /// If it has and makes no socket.
+    pub fn open_if_supported() -> Result<Option<Self>, NetlinkError> {
+        match Self::open() {
+            Err(e) if e.is_unsupported() => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// Opens a socket in that namespace.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ use libcni::plugin::{Attachment, Call};
 use libcni::types::AddResult;
 use linuxnet::attach::Found;
 use linuxnet::link::{Dev, Link};
-use linuxnet::masq::Masquerade;
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::Nfnetlink;
 
@@ -38,20 +37,11 @@ fn check_rules(
     link: &Link,
     port: &Link,
 ) -> Result<(), BridgeError> {
-    if !conf.masquerade && !conf.mac_spoof_check {
-        return Ok(());
-    }
-    let mut nft = Nfnetlink::open()?;
-    if conf.masquerade {
-        let backend = conf.masquerade_backend(&mut nft)?;
-        let here = result.container_interface(attachment.ifname()).map(|(index, _)| index);
-        let addresses: Vec<_> = result.ips.iter().filter(|ip| ip.interface == here).map(|ip| ip.address).collect();
-        Masquerade::new(&mut nft).verify(backend, &call.config.name, &attachment.id, &addresses)?;
-    }
+    conf.masquerade.check(call, attachment, result)?;
     if conf.mac_spoof_check
         && let (Ok(name), Some(mac)) = (port.name.parse::<IfName>(), link.mac)
     {
-        let is_set_up = spoof::is_set_up(&mut nft, &attachment.id, &name, mac);
+        let is_set_up = spoof::is_set_up(&mut Nfnetlink::open()?, &attachment.id, &name, mac);
         if !is_set_up.map_err(|e| BridgeError::spoof("verify", e))? {
             return Err(differs(format!("the MAC spoof check of bridge port {name} is missing")));
         }

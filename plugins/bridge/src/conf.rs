@@ -6,11 +6,9 @@ use libcni::json::FieldError;
 use libcni::names::IfName;
 use libcni::plugin::Call;
 use libcni::types::ConfigError;
-use linuxnet::NetlinkError;
 use linuxnet::addr::Dad;
 use linuxnet::iface;
-use linuxnet::masq::{Backend, UnknownBackend};
-use linuxnet::nft::Nfnetlink;
+use linuxnet::{link, masq};
 use serde::Deserialize;
 
 use crate::error::BridgeError;
@@ -32,10 +30,8 @@ pub(crate) struct Conf {
     pub(crate) is_default_gateway: bool,
     /// `forceAddress`: replace a conflicting address of the bridge.
     pub(crate) force_address: bool,
-    /// `ipMasq`: hide the container's address outside its subnet.
-    pub(crate) masquerade: bool,
-    /// `ipMasqBackend`. `None`: the best that the host has.
-    pub(crate) masquerade_backend: Option<Backend>,
+    /// `ipMasq` and `ipMasqBackend`: hide the container's address outside its subnet.
+    pub(crate) masquerade: masq::Settings,
     /// `mtu` in bytes, of a bridge that is made and of both ends of the veth. `None`: the kernel's default.
     pub(crate) mtu: Option<u32>,
     /// `hairpinMode`: the port may send frames back to where they came from.
@@ -126,9 +122,8 @@ impl Conf {
             is_gateway: wire.is_gateway || wire.is_default_gateway,
             is_default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
-            masquerade: wire.ip_masq,
-            masquerade_backend: backend(&wire.ip_masq_backend)?,
-            mtu: mtu(wire.mtu)?,
+            masquerade: masq::Settings::new(wire.ip_masq, &wire.ip_masq_backend)?,
+            mtu: link::configured_mtu(wire.mtu)?,
             hairpin: wire.hairpin_mode,
             promiscuous: wire.promisc_mode,
             vlans: PortVlans {
@@ -150,11 +145,6 @@ impl Conf {
         iface::Options { dad, ..iface::Options::default() }
     }
 
-    /// How `ipMasq` is done: as configured, else in the best way that the host has.
-    pub(crate) fn masquerade_backend(&self, nft: &mut Nfnetlink) -> Result<Backend, NetlinkError> {
-        self.masquerade_backend.map_or_else(|| Backend::detect(nft), Ok)
-    }
-
     /// Combinations that cannot work. Only ADD asks: what was attached before must still be removable.
     pub(crate) fn require_consistent(&self, call: &Call<'_>) -> Result<(), BridgeError> {
         if self.disable_container_interface && call.config.ipam_type.is_some() {
@@ -169,23 +159,6 @@ impl Conf {
 
 /// The bridge where the configuration names none.
 const DEFAULT_BRIDGE: &str = "cni0";
-
-fn backend(name: &str) -> Result<Option<Backend>, FieldError> {
-    let fault = |e: UnknownBackend| FieldError {
-        path: "ipMasqBackend".to_owned(),
-        problem: format!("{e}, expected \"nftables\" or \"iptables\""),
-    };
-    if name.is_empty() { Ok(None) } else { name.parse().map(Some).map_err(fault) }
-}
-
-/// 0 is the kernel's default; below 68 IPv4 does not work (RFC 791), above 65535 veth refuses (`ETH_MAX_MTU`).
-fn mtu(mtu: u32) -> Result<Option<u32>, FieldError> {
-    match mtu {
-        0 => Ok(None),
-        68..=65535 => Ok(Some(mtu)),
-        _ => Err(FieldError::new("mtu", mtu, "0 (the kernel's default) or 68 to 65535")),
-    }
-}
 
 fn access_vlan(id: u16) -> Result<Option<u16>, FieldError> {
     match id {
@@ -251,7 +224,12 @@ pub(crate) mod tests {
     fn an_empty_configuration_is_a_plain_bridge() {
         let conf = conf(&json!({})).unwrap();
         assert_eq!(conf.bridge.as_str(), "cni0");
-        assert!(!conf.is_gateway && !conf.vlans.is_filtered() && !conf.masquerade && conf.mtu.is_none());
+        assert!(
+            !conf.is_gateway
+                && !conf.vlans.is_filtered()
+                && conf.masquerade == masq::Settings::default()
+                && conf.mtu.is_none()
+        );
     }
 
     #[test]
@@ -293,6 +271,5 @@ pub(crate) mod tests {
             "mtu: invalid value \"1500\", expected a whole number from 0 to 4294967295"
         );
         assert!(fault(json!({"bridge": "a/b"})).starts_with("bridge: invalid value \"a/b\""));
-        assert!(fault(json!({"ipMasqBackend": "ipfw"})).contains("unknown ipmasq backend \"ipfw\""));
     }
 }

@@ -21,8 +21,8 @@ pub(crate) fn ensure(call: &Call<'_>, host: &mut Netlink, conf: &Conf) -> Result
         ..Bridge::new(name)
     };
     let (bridge, is_new) = host.ensure_bridge(&wanted)?;
-    if is_new {
-        ignore_router_advertisements(call, name);
+    if is_new && let Err(e) = sysctl::ignore_router_advertisements(name) {
+        call.warn(libcni::error::causes(Some(&e)));
     }
     let mut changes = Batch::new();
     let dev = Dev::from(&bridge);
@@ -37,14 +37,4 @@ pub(crate) fn ensure(call: &Call<'_>, host: &mut Netlink, conf: &Conf) -> Result
     }
     changes.send(host)?;
     Ok(bridge)
-}
-
-/// The host must not take its own routes from what containers advertise. (`ip link` cannot say it.) Where IPv6 is
-/// missing there is nothing to ignore.
-fn ignore_router_advertisements(call: &Call<'_>, link: &str) {
-    if let Err(e) = sysctl::ensure(&format!("net/ipv6/conf/{link}/accept_ra"), "0")
-        && !e.is_not_found()
-    {
-        call.warn(format_args!("{e}: {}", libcni::error::causes(std::error::Error::source(&e))));
-    }
 }

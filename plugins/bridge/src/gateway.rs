@@ -7,7 +7,6 @@ use libcni::types::{AddResult, IpConfig, Route};
 use linuxnet::addr::{self, Dad};
 use linuxnet::link::{self, Dev, Link};
 use linuxnet::netlink::{Batch, Netlink};
-use linuxnet::sysctl;
 
 use crate::conf::Conf;
 use crate::error::BridgeError;
@@ -98,18 +97,6 @@ fn present(host: &mut Netlink, link: &Link) -> Result<Vec<IpNet>, BridgeError> {
 
 fn without(wanted: &[IpNet], present: &[IpNet]) -> Vec<IpNet> {
     wanted.iter().copied().filter(|net| !present.contains(net)).collect()
-}
-
-/// Has the host forward the families of `gateways`. Written only where it is not so already: the write itself resets
-/// other settings of every link.
-pub(crate) fn enable_forwarding(gateways: &[IpNet]) -> Result<(), BridgeError> {
-    if gateways.iter().any(|net| net.addr().is_ipv4()) {
-        sysctl::ensure("net/ipv4/ip_forward", "1")?;
-    }
-    if gateways.iter().any(|net| net.addr().is_ipv6()) {
-        sysctl::ensure("net/ipv6/conf/all/forwarding", "1")?;
-    }
-    Ok(())
 }
 
 /// The first address after the network's own: 10.1.0.1 of 10.1.0.5/16.

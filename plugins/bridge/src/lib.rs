@@ -9,15 +9,17 @@ mod port;
 mod spoof;
 mod vlan_gateway;
 
+use ipnet::IpNet;
 use libcni::error::{CniError, Failures};
 use libcni::plugin::{Attachment, Call, Delegate, Plugin};
 use libcni::types::{AddResult, AttachmentId};
 use linuxnet::attach::{self, Sandbox};
 use linuxnet::iface;
 use linuxnet::link::Dev;
-use linuxnet::masq::{Backend, Masquerade};
+use linuxnet::masq::Masquerade;
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::Nfnetlink;
+use linuxnet::sysctl;
 use linuxnet::tag::{Tag, Valid};
 use linuxnet::undo::Undo;
 
@@ -85,13 +87,11 @@ impl Plugin for Bridge {
                     result.interfaces.push(attach::on_host(&link));
                 }
             }
-            gateway::enable_forwarding(&gateways)?;
+            sysctl::enable_forwarding(gateways.iter().map(IpNet::addr))?;
         }
         drop(vlan_lock);
         undo.checkpoint()?;
-        if conf.masquerade {
-            masquerade(call, attachment, &conf, &result, &mut undo)?;
-        }
+        conf.masquerade.add(call, attachment, &result, &mut undo)?;
         result.dns = call.config.dns.clone().or(result.dns);
         undo.commit();
         Ok(result)
@@ -106,7 +106,7 @@ impl Plugin for Bridge {
         attach::detach(call, attachment, &mut failures, |found| match found {
             Some(link) if link.kind == port::KIND => Ok(()),
             // The container's end is gone, has been renamed, or was replaced by something else.
-            _ => Ok(port::remove(&tag)?),
+            _ => Ok(Netlink::open()?.remove_owned_veth(&tag)?),
         });
         failures.note(remove_unused_gateway(call));
         drop(rules);
@@ -133,10 +133,7 @@ impl Plugin for Bridge {
     fn status(&self, call: &Call<'_>) -> Result<(), BridgeError> {
         let conf = Conf::load(call)?;
         conf.require_consistent(call)?;
-        if conf.masquerade && conf.masquerade_backend != Some(Backend::Iptables) {
-            // Without nftables and the privilege to use it, an ADD would fail.
-            Backend::detect(&mut Nfnetlink::open()?)?;
-        }
+        conf.masquerade.status()?;
         Ok(call.forward_to_ipam(Delegate::status)?)
     }
 }
@@ -151,24 +148,6 @@ fn remove_unused_gateway(call: &Call<'_>) -> Result<(), BridgeError> {
             Ok(())
         }
     }
-}
-
-/// Hides the result's addresses outside their subnets.
-fn masquerade(
-    call: &Call<'_>,
-    attachment: &Attachment,
-    conf: &Conf,
-    result: &AddResult,
-    undo: &mut Undo<'_>,
-) -> Result<(), BridgeError> {
-    let mut nft = Nfnetlink::open()?;
-    let backend = conf.masquerade_backend(&mut nft)?;
-    let (network, id) = (call.config.name.clone(), attachment.id.clone());
-    undo.push("remove the masquerade", move || {
-        Ok(Masquerade::new(&mut Nfnetlink::open()?).teardown(&network, &id, &[])?)
-    });
-    let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
-    Ok(Masquerade::new(&mut nft).setup(backend, &call.config.name, &attachment.id, &addresses)?)
 }
 
 fn set_up_spoof_check<'a>(
@@ -192,22 +171,16 @@ fn remove_rules(
     failures: &mut Failures<BridgeError>,
 ) -> Option<Nfnetlink> {
     let mut nft = open_nftables(failures)?;
-    let hint: Vec<_> = call.config.prev_result.iter().flat_map(|r| &r.ips).map(|ip| ip.address.addr()).collect();
-    let masquerade = Masquerade::new(&mut nft).teardown(&call.config.name, &attachment.id, &hint);
-    failures.note(masquerade);
+    failures.note(Masquerade::new(&mut nft).remove(call, attachment));
     failures.note(spoof::remove(&mut nft, tag, &attachment.id).map_err(|e| BridgeError::spoof("remove", e)));
     Some(nft)
 }
 
 /// A socket to remove rules by. `None`: there are none, or the failure is noted.
 fn open_nftables(failures: &mut Failures<BridgeError>) -> Option<Nfnetlink> {
-    match Nfnetlink::open() {
-        Ok(nft) => Some(nft),
-        // A kernel without nftables holds none of its rules.
-        Err(e) if e.is_unsupported() => None,
-        Err(e) => {
-            failures.note::<()>(Err(e));
-            None
-        }
-    }
+    let opened = Nfnetlink::open_if_supported();
+    opened.unwrap_or_else(|e| {
+        failures.note::<()>(Err(e));
+        None
+    })
 }

@@ -3,8 +3,7 @@
 use libcni::names::IfName;
 use libcni::netns::Netns;
 use libcni::types::MacAddr;
-use linuxnet::NetlinkError;
-use linuxnet::link::{self, Dev, Link, LinkError, PortVlan, Veth};
+use linuxnet::link::{self, Dev, Link, PortVlan, Veth};
 use linuxnet::netlink::{Batch, Netlink};
 use linuxnet::tag::Tag;
 
@@ -13,8 +12,6 @@ use crate::error::BridgeError;
 
 /// The kind of the link.
 pub(crate) const KIND: &str = "veth";
-/// How the names of the host's ends begin; as the reference's.
-const NAME_PREFIX: &str = "veth";
 
 /// A veth pair, as made.
 pub(crate) struct Port {
@@ -45,20 +42,14 @@ pub(crate) fn create(
     netns: &Netns,
 ) -> Result<Port, BridgeError> {
     let container_mac = mac.map_or_else(link::random_mac, Ok)?;
-    let name = link::owned_name(NAME_PREFIX, tag);
     let wanted = Veth {
         mac: Some(container_mac),
-        host_name: Some(&name),
         host_mac: Some(link::random_mac()?),
         bridge: Some(bridge),
         mtu: conf.mtu,
         ..Veth::new(ifname.as_str(), netns)
     };
-    let host = match host.create_veth(&wanted) {
-        // Of an earlier namespace of this container, or (once in four billion) of somebody else.
-        Err(LinkError::HostNameTaken { .. }) => host.create_veth(&Veth { host_name: None, ..wanted })?,
-        made => made?,
-    };
+    let host = host.create_owned_veth(wanted, tag)?;
     let container_index =
         host.peer_index.ok_or_else(|| BridgeError::Differs(format!("the other end of {} is gone", host.name)))?;
     Ok(Port { host, container_index, container_mac })
@@ -96,13 +87,4 @@ pub(crate) fn wanted_vlans(vlans: &PortVlans) -> Vec<PortVlan> {
     let untagged = vlans.untagged();
     let tagged = vlans.trunk.iter().filter(|&&id| Some(id) != untagged).map(|&id| PortVlan::tagged(id));
     untagged.map(PortVlan::access).into_iter().chain(tagged).collect()
-}
-
-/// Removes an attachment's pair by the host's end, if it is there.
-pub(crate) fn remove(tag: &Tag) -> Result<(), NetlinkError> {
-    let mut host = Netlink::open()?;
-    match host.find_owned(&link::owned_name(NAME_PREFIX, tag), KIND, tag)? {
-        Some(link) => host.remove_link(Dev::from(&link)),
-        None => Ok(()),
-    }
 }
