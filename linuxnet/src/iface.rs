@@ -1,6 +1,7 @@
 //! A plugin's result and a container's interface: [`apply`] makes the second as the first says, [`verify`] tells
 //! what differs.
 
+mod applied;
 mod apply;
 mod verify;
 

@@ -62,7 +62,7 @@ fn a_result_is_applied_and_found_again() {
     let Some(bed) = Bed::new() else { return };
     let (mut netlink, link) = eth0(&bed);
     let options = Options { loopback_up: true, ..Options::default() };
-    apply(&mut netlink, &bed.container, &link, &result(), options).unwrap();
+    apply(&mut netlink, &bed.container, &link, &mut result(), options).unwrap();
 
     let addresses = output(&bed.container, "ip address show dev eth0");
     assert!(addresses.contains("inet 10.1.0.5/16 brd 10.1.255.255 scope global eth0"), "{addresses}");
@@ -106,6 +106,32 @@ fn a_result_is_applied_and_found_again() {
 }
 
 #[test]
+fn attributes_are_reported_as_the_kernel_has_them() {
+    let Some(bed) = Bed::new() else { return };
+    let (mut netlink, link) = eth0(&bed);
+    let everything = |dst: &str| Route {
+        mtu: Some(70000),
+        advmss: Some(65500),
+        priority: Some(0),
+        table: Some(0),
+        scope: Some(253),
+        ..to(dst)
+    };
+    let mut result = result();
+    result.routes = vec![to("0.0.0.0/0"), everything("10.7.0.0/16"), everything("fd07::/64")];
+    apply(&mut netlink, &bed.container, &link, &mut result, Options::default()).unwrap();
+    let most = |dst| Route { mtu: Some(65520), advmss: Some(65495), table: Some(254), ..everything(dst) };
+    let v6 = Route { priority: Some(1024), ..most("fd07::/64") };
+    assert_eq!(result.routes, [to("0.0.0.0/0"), most("10.7.0.0/16"), v6]);
+    let routes =
+        output(&bed.container, "ip route show dev eth0") + &output(&bed.container, "ip -6 route show dev eth0");
+    for line in ["10.7.0.0/16 scope link mtu 65520 advmss 65495", "fd07::/64 metric 1024 mtu 65520 advmss 65495"] {
+        assert!(routes.lines().any(|l| l.starts_with(line)), "{line:?} is not in\n{routes}");
+    }
+    assert_eq!(told(&mut netlink, &result), [""; 0]);
+}
+
+#[test]
 fn ipv6_is_enabled_where_it_was_disabled() {
     let Some(bed) = Bed::new() else { return };
     for key in ["all", "default"] {
@@ -116,12 +142,12 @@ fn ipv6_is_enabled_where_it_was_disabled() {
     v4_only.ips.truncate(1);
     v4_only.routes.remove(1);
     let disabled = |ifname| output(&bed.container, &format!("sysctl -n net/ipv6/conf/{ifname}/disable_ipv6"));
-    apply(&mut netlink, &bed.container, &link, &v4_only, Options::default()).unwrap();
+    apply(&mut netlink, &bed.container, &link, &mut v4_only, Options::default()).unwrap();
     assert_eq!((disabled("eth0").trim(), disabled("lo").trim()), ("1", "1"), "nobody asked for IPv6");
     netlink.remove_link(Dev::from(&link)).unwrap();
 
     let (mut netlink, link) = eth0(&bed);
-    apply(&mut netlink, &bed.container, &link, &result(), Options::default()).unwrap();
+    apply(&mut netlink, &bed.container, &link, &mut result(), Options::default()).unwrap();
     assert_eq!((disabled("eth0").trim(), disabled("lo").trim()), ("0", "0"));
     assert_eq!(told(&mut netlink, &result()), [""; 0]);
 }
@@ -131,7 +157,7 @@ fn failures_say_what_failed() {
     let Some(bed) = Bed::new() else { return };
     let (mut netlink, link) = eth0(&bed);
     let mut try_it = |result: &AddResult| {
-        let error = apply(&mut netlink, &bed.container, &link, result, Options::default()).unwrap_err();
+        let error = apply(&mut netlink, &bed.container, &link, &mut result.clone(), Options::default()).unwrap_err();
         (error.to_string(), error.source().map(ToString::to_string).unwrap_or_default())
     };
     assert_eq!(try_it(&AddResult::default()).0, "no interfaces to configure");
@@ -175,11 +201,11 @@ fn duplicates_are_detected_where_that_is_wished() {
     result.ips.remove(0);
     result.routes.truncate(0);
     let options = Options { dad: Dad::Run, ..Options::default() };
-    apply(&mut first, &bed.container, &first_link, &result, options).unwrap();
+    apply(&mut first, &bed.container, &first_link, &mut result, options).unwrap();
     let addresses = first.addresses(Dev::from(&first_link)).unwrap();
     assert!(addresses.iter().any(|a| a.net == result.ips[0].address && !a.is_tentative && !a.is_duplicate));
 
-    let error = apply(&mut second, &other, &second_link, &result, options).unwrap_err();
+    let error = apply(&mut second, &other, &second_link, &mut result, options).unwrap_err();
     assert!(matches!(error, ApplyError::Duplicate { .. }), "{error}");
     assert_eq!(error.to_string(), "address fd00::5/64 of eth0 is a duplicate: another host on the link has it");
     Netns::remove(&path).unwrap();
@@ -196,5 +222,5 @@ fn a_link_without_carrier_is_no_fault_of_its_address() {
     let mut result = result();
     result.ips.remove(0);
     result.routes.truncate(0);
-    apply(&mut netlink, &bed.container, &link, &result, Options { dad: Dad::Run, ..Options::default() }).unwrap();
+    apply(&mut netlink, &bed.container, &link, &mut result, Options { dad: Dad::Run, ..Options::default() }).unwrap();
 }

@@ -11,10 +11,10 @@ use crate::addr::{self, Dad};
 use crate::error::NetlinkError;
 use crate::link::{self, Dev, Ipv6State, Link};
 use crate::netlink::{Batch, Netlink};
-use crate::route;
+use crate::route::{self, Filter};
 use crate::sysctl::{self, SysctlError};
 
-use super::{Gateways, IndexError, belongs, gateway_routes, resolve};
+use super::{Gateways, IndexError, applied, belongs, gateway_routes, resolve};
 
 /// How long duplicate address detection may take; as the reference.
 const DAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,13 +113,17 @@ impl Default for Options {
 /// Addresses without an interface index are left alone. Routes without a gateway go by the first gateway of their
 /// family. All goes in one send; after a failure some of it may be done, and goes when the link is removed.
 ///
+/// Afterwards the attributes that the result gives its routes (`mtu`, `advmss`, `priority`, `table`, `scope`) are what
+/// the kernel has made of them: an IPv6 route with the metric 0 has 1024, an MTU is at most 65520. An attribute
+/// that the kernel does not have is taken out, one that nobody asked for is not put in.
+///
 /// # Errors
 /// [`ApplyError`]; the first thing that failed.
 pub fn apply(
     netlink: &mut Netlink,
     netns: &Netns,
     link: &Link,
-    result: &AddResult,
+    result: &mut AddResult,
     options: Options,
 ) -> Result<(), ApplyError> {
     if result.interfaces.is_empty() {
@@ -131,10 +135,31 @@ pub fn apply(
     }
     let dev = Dev::from(link);
     batch(dev, &ips, result, options).send(netlink)?;
-    match options.dad {
-        Dad::Skip => Ok(()),
-        Dad::Run => wait_for_dad(netlink, dev, &ips),
+    if options.dad == Dad::Run {
+        wait_for_dad(netlink, dev, &ips)?;
     }
+    let gateways = Gateways::of(ips);
+    report_attributes(netlink, dev, gateways, &mut result.routes)
+}
+
+/// Replaces the attributes of `routes` by the kernel's. Where there are none, as mostly, the kernel is not asked.
+fn report_attributes(
+    netlink: &mut Netlink,
+    dev: Dev<'_>,
+    gateways: Gateways,
+    routes: &mut [libcni::types::Route],
+) -> Result<(), ApplyError> {
+    if !routes.iter().any(applied::has_attributes) {
+        return Ok(());
+    }
+    let is = netlink.routes(Filter { link: Some(dev.index), table: None })?;
+    for route in routes.iter_mut().filter(|route| applied::has_attributes(route)) {
+        // Not there: somebody has removed it since. What was asked for is the last that is known.
+        if let Some(is) = applied::find(&resolve(route, gateways), &is) {
+            applied::report(route, is);
+        }
+    }
+    Ok(())
 }
 
 fn batch(dev: Dev<'_>, ips: &[&IpConfig], result: &AddResult, options: Options) -> Batch {

@@ -163,7 +163,11 @@ fn is_as_wanted(route: &Route, wanted: &libcni::types::Route, ips: &[&IpConfig])
     // Metrics (mtu, advmss) are not compared: the Go plugins report them and do not set them.
     route.dst == wanted.dst.trunc()
         && route.gw == gw
-        && wanted.table.map_or(route.table != route::LOCAL, |table| route.table == table)
+        && match wanted.table {
+            // 0 says nothing, to the kernel as to the Go plugins.
+            None | Some(0) => route.table != route::LOCAL,
+            Some(table) => route.table == table,
+        }
         // 0 is what the kernel chooses: none for IPv4, 1024 for IPv6.
         && wanted.priority.is_none_or(|priority| priority == 0 || route.priority == Some(priority))
 }

@@ -76,7 +76,7 @@ impl Plugin for Bridge {
             vec![attach::on_host(&bridge), attach::on_host(&port.host), attach::in_container(&link, attachment)];
         undo.checkpoint()?;
         if !conf.disable_container_interface {
-            iface::apply(&mut sandbox.netlink, &sandbox.netns, &link, &result, conf.apply_options())?;
+            iface::apply(&mut sandbox.netlink, &sandbox.netns, &link, &mut result, conf.apply_options())?;
         }
         if conf.is_gateway {
             let gateways = gateway::addresses(&result);
