@@ -22,6 +22,7 @@
 //! ([`Network`]), not by `libcni::runtime`: a harness made of the code under test would not see its mistakes.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a harness reports by failing the test that uses it")]
 
+pub mod bed;
 mod binaries;
 mod chain;
 mod container;
@@ -34,6 +35,7 @@ mod plugin;
 mod skip;
 mod snapshot;
 
+pub use bed::{Bed, Pod, Swap};
 pub use binaries::{Binaries, fixture};
 pub use chain::Network;
 pub use container::Container;

@@ -18,7 +18,7 @@ fn reach_each_other(bed: &Bed, a: &Pod, b: &Pod, number: usize) {
 
 #[test]
 fn ipv4() {
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     reach_each_other(&bed, &a, &b, 0);
     assert_eq!(bed.host().sysctl("net/ipv4/ip_forward"), "1");
@@ -32,7 +32,7 @@ fn ipv4() {
 
 #[test]
 fn ipv6() {
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": host_local(&["fd00:1::/64"])})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["fd00:1::/64"])})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     reach_each_other(&bed, &a, &b, 0);
     assert_eq!(bed.host().sysctl("net/ipv6/conf/all/forwarding"), "1");
@@ -44,7 +44,7 @@ fn ipv6() {
 
 #[test]
 fn ipv6_where_it_was_disabled() {
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": host_local(&["fd00:1::/64"])})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["fd00:1::/64"])})) else { return };
     let container = bed.node.container("a");
     container.place.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
     let a = bed.attach_to(&bed.network, container);
@@ -55,7 +55,7 @@ fn ipv6_where_it_was_disabled() {
 #[test]
 fn both_families_and_two_subnets_of_each() {
     let subnets = ["10.1.0.0/24", "fd00:1::/64", "10.2.0.0/24", "fd00:2::/64"];
-    let Some(bed) = Bed::start(&json!({"isDefaultGateway": true, "ipam": host_local(&subnets)})) else { return };
+    let Some(bed) = crate::start(&json!({"isDefaultGateway": true, "ipam": host_local(&subnets)})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     for number in 0..subnets.len() {
         reach_each_other(&bed, &a, &b, number);
@@ -74,7 +74,7 @@ fn both_families_and_two_subnets_of_each() {
 
 #[test]
 fn without_a_gateway_the_host_has_no_address() {
-    let Some(bed) = Bed::start(&json!({"ipam": host_local(&["10.1.0.0/16"])})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": host_local(&["10.1.0.0/16"])})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     assert!(a.place().ping(b.ip(0)));
     let on_bridge = bed.host().json("ip -j -4 address show br0");
@@ -86,7 +86,7 @@ fn without_a_gateway_the_host_has_no_address() {
 #[test]
 fn the_gateway_that_ipam_says_is_taken() {
     let ipam = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/16", "gateway": "10.1.0.254"}]]});
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": ipam})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": ipam})) else { return };
     let a = bed.attach("a");
     assert_eq!(text(&a.result, "/ips/0/gateway"), "10.1.0.254");
     assert!(a.place().ping(address("10.1.0.254")));
@@ -95,7 +95,7 @@ fn the_gateway_that_ipam_says_is_taken() {
 
 #[test]
 fn an_address_asked_for_by_capability() {
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
     let container = bed.node.container("a").with_capability("ips", json!(["10.1.7.7/16"]));
     let a = bed.attach_to(&bed.network, container);
     assert_eq!(a.ip(0), address("10.1.7.7"));
@@ -105,7 +105,7 @@ fn an_address_asked_for_by_capability() {
 
 #[test]
 fn another_address_of_the_bridge_is_in_the_way() {
-    let Some(bed) = Bed::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
+    let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["10.1.0.0/16"])})) else { return };
     bed.host().sh("ip link add br0 type bridge");
     bed.host().sh("ip address add 10.9.0.1/16 dev br0");
     let container = bed.node.container("a");
@@ -119,7 +119,7 @@ fn another_address_of_the_bridge_is_in_the_way() {
 #[test]
 fn another_address_of_the_bridge_is_replaced_by_force() {
     let keys = json!({"isGateway": true, "forceAddress": true, "ipam": host_local(&["10.1.0.0/16", "fd00:1::/64"])});
-    let Some(bed) = Bed::start(&keys) else { return };
+    let Some(bed) = crate::start(&keys) else { return };
     bed.host().sh("ip link add br0 type bridge");
     for other in ["10.9.0.1/16", "fd00:1::9/64", "fd00:9::1/64"] {
         bed.host().sh(&format!("ip address add {other} dev br0 nodad"));
@@ -141,7 +141,7 @@ fn gateways(bed: &Bed) -> Vec<String> {
 #[test]
 fn duplicate_address_detection() {
     let keys = json!({"isGateway": true, "enabledad": true, "ipam": host_local(&["fd00:1::/64"])});
-    let Some(bed) = Bed::start(&keys) else { return };
+    let Some(bed) = crate::start(&keys) else { return };
     let a = bed.attach("a");
     // ADD waited for it: the address is in use.
     let shown = a.place().json("ip -j -6 address show dev eth0 scope global tentative");
@@ -153,7 +153,7 @@ fn duplicate_address_detection() {
 #[test]
 fn a_duplicate_address_is_an_error() {
     let keys = json!({"enabledad": true, "ipam": host_local(&["fd00:1::/64"])});
-    let Some(bed) = Bed::start(&keys) else { return };
+    let Some(bed) = crate::start(&keys) else { return };
     // Somebody on the link has the address that comes next.
     bed.host().sh("ip link add br0 type bridge");
     bed.host().sh("ip address add fd00:1::2/64 dev br0 nodad");
@@ -164,7 +164,7 @@ fn a_duplicate_address_is_an_error() {
 
 #[test]
 fn without_enabledad_a_duplicate_is_nobodys_concern() {
-    let Some(bed) = Bed::start(&json!({"ipam": host_local(&["fd00:1::/64"])})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": host_local(&["fd00:1::/64"])})) else { return };
     bed.host().sh("ip link add br0 type bridge");
     bed.host().sh("ip address add fd00:1::2/64 dev br0 nodad");
     let a = bed.attach("a");

@@ -14,7 +14,7 @@ fn keys() -> Value {
 
 /// What CHECK says after `damage`. Afterwards everything can still be removed.
 fn complaint(firewall: Firewall, keys: &Value, damage: impl FnOnce(&Bed, &Pod)) -> Option<String> {
-    let bed = Bed::start_with(firewall, keys)?;
+    let bed = crate::start_with(firewall, keys)?;
     let a = bed.attach("a");
     bed.network.check(&a.container).expect("CHECK right after ADD");
     damage(&bed, &a);
@@ -67,7 +67,7 @@ fn the_containers_interface_is_down() {
 
 #[test]
 fn the_containers_interface_is_renamed() {
-    let Some(bed) = Bed::start(&keys()) else { return };
+    let Some(bed) = crate::start(&keys()) else { return };
     let a = bed.attach("a");
     a.place().sh("ip link set eth0 down");
     a.place().sh("ip link set eth0 name eth7");
@@ -97,14 +97,14 @@ fn the_containers_mac_is_changed() {
 #[test]
 fn the_port_is_detached() {
     complains(&["is no port of bridge br0", "veth"], |bed, a| {
-        bed.host().sh(&format!("ip link set {} nomaster", a.port()));
+        bed.host().sh(&format!("ip link set {} nomaster", crate::port(a)));
     });
 }
 
 #[test]
 fn the_port_is_down() {
     complains(&["bridge port veth", "is down"], |bed, a| {
-        bed.host().sh(&format!("ip link set {} down", a.port()));
+        bed.host().sh(&format!("ip link set {} down", crate::port(a)));
     });
 }
 
@@ -132,14 +132,14 @@ fn the_gateways_address_is_removed() {
 #[test]
 fn hairpin_mode_is_off() {
     complains(&["hairpin mode of bridge port veth", "is off"], |bed, a| {
-        bed.host().sh(&format!("bridge link set dev {} hairpin off", a.port()));
+        bed.host().sh(&format!("bridge link set dev {} hairpin off", crate::port(a)));
     });
 }
 
 #[test]
 fn isolation_is_off() {
     complains_of(&json!({"portIsolation": true}), &["isolation of bridge port veth", "is off"], |bed, a| {
-        bed.host().sh(&format!("bridge link set dev {} isolated off", a.port()));
+        bed.host().sh(&format!("bridge link set dev {} isolated off", crate::port(a)));
     });
 }
 
@@ -180,7 +180,7 @@ fn the_spoof_check_is_removed() {
 
 #[test]
 fn the_reservation_is_lost() {
-    let Some(bed) = Bed::start(&keys()) else { return };
+    let Some(bed) = crate::start(&keys()) else { return };
     let a = bed.attach("a");
     std::fs::remove_file(bed.node.data_dir().join(crate::NETWORK).join("10.1.0.2")).unwrap();
     let failure = bed.network.check(&a.container).expect_err("CHECK must complain");
@@ -190,20 +190,20 @@ fn the_reservation_is_lost() {
 
 #[test]
 fn what_others_may_do_is_no_difference() {
-    let Some(bed) = Bed::start(&keys()) else { return };
+    let Some(bed) = crate::start(&keys()) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     let check = |what: &str| bed.network.check(&a.container).unwrap_or_else(|e| panic!("{what}: {e:?}"));
     let host = |line: &str| drop(bed.host().sh(line));
     host("ip link set br0 promisc on");
     check("somebody captures packets on the bridge");
-    host(&format!("ip link set {} address 02:00:00:00:00:88", a.port()));
+    host(&format!("ip link set {} address 02:00:00:00:00:88", crate::port(&a)));
     check("udev set the MAC address of the host's end");
     host("ip link set br0 address 02:00:00:00:00:89");
     check("the bridge has another MAC address");
-    host(&format!("bridge link set dev {} cost 7", a.port()));
+    host(&format!("bridge link set dev {} cost 7", crate::port(&a)));
     host("ip address add 10.9.0.1/24 dev br0");
     check("the bridge has another address, too");
-    let port = a.port();
+    let port = crate::port(&a);
     host(&format!("ip link set {port} down"));
     host(&format!("ip link set {port} name renamed0"));
     host("ip link set renamed0 up");
@@ -224,7 +224,7 @@ fn what_others_may_do_is_no_difference() {
 
 #[test]
 fn without_a_previous_result() {
-    let Some(bed) = Bed::start(&keys()) else { return };
+    let Some(bed) = crate::start(&keys()) else { return };
     let a = bed.attach("a");
     bed.network.remember(&a.container, None);
     let failure = bed.network.check(&a.container).expect_err("CHECK must complain");
@@ -234,7 +234,7 @@ fn without_a_previous_result() {
 
 #[test]
 fn a_previous_result_of_somebody_else() {
-    let Some(bed) = Bed::start(&keys()) else { return };
+    let Some(bed) = crate::start(&keys()) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     bed.network.remember(&a.container, Some(b.result.clone()));
     let failure = bed.network.check(&a.container).expect_err("CHECK must complain");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Bed, host_local, scripted, words};
 
 fn bed() -> Option<Bed> {
-    Bed::start(&json!({"isGateway": true, "ipMasq": true, "ipam": host_local(&["10.1.0.0/24"])}))
+    crate::start(&json!({"isGateway": true, "ipMasq": true, "ipam": host_local(&["10.1.0.0/24"])}))
 }
 
 #[test]
@@ -25,7 +25,11 @@ fn a_second_add_leaves_the_first_attachment_intact() {
 fn a_second_network_with_the_same_interface_name_leaves_the_first_intact() {
     let Some(bed) = bed() else { return };
     let a = bed.attach("a");
-    let other = bed.network("other", &json!({"bridge": "br1", "ipMasq": true, "ipam": host_local(&["10.2.0.0/24"])}));
+    let other = crate::second_network(
+        &bed,
+        "other",
+        &json!({"bridge": "br1", "ipMasq": true, "ipam": host_local(&["10.2.0.0/24"])}),
+    );
     let before = bed.node.snapshot();
     other.add(&a.container).expect_err("ADD");
     bed.assert_unchanged_since(&before);
@@ -73,7 +77,7 @@ fn the_namespace_is_the_hosts() {
 fn ipam_fails() {
     let mut ipam = scripted(&json!([]), &json!([]));
     ipam["errors"] = json!({"ADD": {"cniVersion": "1.1.0", "code": 123, "msg": "no", "details": "never"}});
-    let Some(bed) = Bed::start(&json!({ "ipam": ipam })) else { return };
+    let Some(bed) = crate::start(&json!({ "ipam": ipam })) else { return };
     let failure = bed.refused(&bed.node.container("a"));
     assert_eq!((failure.code, failure.msg.as_str(), failure.details.as_str()), (123, "no", "never"), "as it came");
 }
@@ -92,7 +96,7 @@ fn ipam_gives_no_address() {
 
 #[test]
 fn ipam_is_missing() {
-    let Some(bed) = Bed::start(&json!({"ipam": {"type": "no-such-ipam"}})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": {"type": "no-such-ipam"}})) else { return };
     let failure = bed.refused(&bed.node.container("a"));
     assert_eq!(failure.code, 7);
     assert!(failure.msg.contains("failed to find plugin \"no-such-ipam\" in path"), "{failure:?}");
@@ -101,7 +105,7 @@ fn ipam_is_missing() {
 #[test]
 fn ipam_is_no_program() {
     // A file that CNI_PATH leads to, but which cannot be executed.
-    let Some(bed) = Bed::start(&json!({"ipam": {"type": "README"}})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": {"type": "README"}})) else { return };
     let failure = bed.refused(&bed.node.container("a"));
     assert!(format!("{failure:?}").contains("README"), "{failure:?}");
 }
@@ -120,9 +124,9 @@ fn bad_values_are_refused_before_anything_is_done() {
         (json!({"isGateway": "yes"}), "isGateway"),
         (json!({"hairpinMode": 1}), "hairpinMode"),
     ];
-    let Some(bed) = Bed::start(&json!({})) else { return };
+    let Some(bed) = crate::start(&json!({})) else { return };
     for (keys, problem) in cases {
-        let network = bed.network("bad", &keys);
+        let network = crate::second_network(&bed, "bad", &keys);
         let failure = network.add(&bed.node.container("a")).expect_err(problem);
         assert!([6, 7].contains(&failure.code) && words(&failure).contains(problem), "{failure:?}");
         assert_eq!(bed.node.snapshot(), bed.before, "nothing was done");

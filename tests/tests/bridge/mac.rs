@@ -3,7 +3,7 @@
 use ferrule_tests::Container;
 use serde_json::{Value, json};
 
-use crate::{Bed, text, words};
+use crate::{text, words};
 
 const RUNTIME: &str = "02:00:00:00:00:01";
 const CONFIG: &str = "02:00:00:00:00:02";
@@ -11,7 +11,7 @@ const ARGS: &str = "02:00:00:00:00:03";
 
 /// ADD of a container with this runtime configuration and these arguments, on a network with these `args`.
 fn add(config: &Value, with: impl FnOnce(Container) -> Container) -> Option<Result<String, String>> {
-    let bed = Bed::start(&json!({"args": {"cni": config}}))?;
+    let bed = crate::start(&json!({"args": {"cni": config}}))?;
     let container = with(bed.node.container("a"));
     let outcome = bed.network.add(&container).map_err(|failure| {
         assert!([4, 7].contains(&failure.code), "{failure:?}");

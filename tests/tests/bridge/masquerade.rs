@@ -3,13 +3,13 @@
 use ferrule_tests::Firewall;
 use serde_json::json;
 
-use crate::{Bed, host_local};
+use crate::host_local;
 
 fn hides_containers(firewall: Firewall) {
     let keys = json!({
         "isDefaultGateway": true, "ipMasq": true, "ipam": host_local(&["10.1.0.0/24", "fd00:1::/64", "10.2.0.0/24"])
     });
-    let Some(bed) = Bed::start_with(firewall, &keys) else { return };
+    let Some(bed) = crate::start_with(firewall, &keys) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
     let outside = bed.node.outside.serve_udp(7000);
     let seen = |address| a.place().fetch_udp(address, 7000).expect("an answer").saw;
@@ -44,7 +44,7 @@ fn iptables_legacy() {
 #[test]
 fn without_it_the_world_cannot_answer() {
     let keys = json!({"isDefaultGateway": true, "ipam": host_local(&["10.1.0.0/24"])});
-    let Some(bed) = Bed::start(&keys) else { return };
+    let Some(bed) = crate::start(&keys) else { return };
     let a = bed.attach("a");
     assert!(a.place().is_unreachable(bed.node.outside_address()));
     let rules = bed.host().sh("nft list ruleset");
@@ -54,9 +54,9 @@ fn without_it_the_world_cannot_answer() {
 
 #[test]
 fn an_unknown_backend_is_refused_by_name() {
-    let Some(bed) = Bed::start(&json!({})) else { return };
+    let Some(bed) = crate::start(&json!({})) else { return };
     let keys = json!({"ipMasq": true, "ipam": host_local(&["10.1.0.0/24"])});
-    let mut network = bed.network("other", &keys);
+    let mut network = crate::second_network(&bed, "other", &keys);
     *network.conflist.pointer_mut("/plugins/0/ipMasqBackend").unwrap() = json!("ipfw");
     let failure = network.add(&bed.node.container("a")).expect_err("ADD");
     assert_eq!(failure.code, 7);

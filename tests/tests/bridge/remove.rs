@@ -10,7 +10,7 @@ fn keys(subnet: &str) -> Value {
 }
 
 fn bed() -> Option<Bed> {
-    Bed::start(&keys("10.1.0.0/24"))
+    crate::start(&keys("10.1.0.0/24"))
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn del_after_the_bridge_is_gone() {
 fn del_goes_on_after_a_failure_of_ipam_and_tells_it() {
     let mut ipam = scripted(&json!([{"address": "10.1.0.5/24"}]), &json!([]));
     ipam["errors"] = json!({"DEL": {"cniVersion": "1.1.0", "code": 111, "msg": "the pool is on fire"}});
-    let Some(bed) = Bed::start(&json!({"ipMasq": true, "ipam": ipam})) else { return };
+    let Some(bed) = crate::start(&json!({"ipMasq": true, "ipam": ipam})) else { return };
     let a = bed.attach("a");
     let failure = bed.network.del(&a.container).expect_err("DEL");
     assert_eq!((failure.code, failure.msg.as_str()), (111, "the pool is on fire"));
@@ -87,7 +87,7 @@ fn del_of_a_container_whose_namespace_is_the_hosts_touches_nothing() {
     let Some(bed) = bed() else { return };
     let a = bed.attach("a");
     let before = bed.node.snapshot();
-    let mut confused = a.container.clone().on(&a.port());
+    let mut confused = a.container.clone().on(&crate::port(&a));
     confused.netns.clone_from(&bed.host().netns);
     for outcome in [bed.network.add(&confused).map(drop), bed.network.del(&confused)] {
         let failure = outcome.expect_err("the host's namespace");
@@ -110,7 +110,8 @@ impl Garbage {
     fn make() -> Option<Self> {
         let bed = bed()?;
         // As a network that keeps its gateway elsewhere.
-        let other_network = bed.network("pods2", &json!({"ipMasq": true, "ipam": host_local(&["10.2.0.0/24"])}));
+        let other_network =
+            crate::second_network(&bed, "pods2", &json!({"ipMasq": true, "ipam": host_local(&["10.2.0.0/24"])}));
         let other = bed.attach_to(&other_network, bed.node.container("other"));
         let (kept, gone) = (bed.attach("kept"), bed.attach("gone"));
         Some(Self { bed, other_network, other, kept, gone })
@@ -118,7 +119,7 @@ impl Garbage {
 
     /// Everything that names the container.
     fn traces_of(&self, pod: &Pod) -> Vec<String> {
-        let port = pod.port();
+        let port = crate::port(pod);
         let mut traces: Vec<String> = self.bed.node.snapshot().lines().into_iter().map(str::to_owned).collect();
         let ip = format!("/{}", pod.ip(0));
         traces.retain(|line| line.contains(&pod.container.id) || line.contains(&port) || line.ends_with(&ip));
@@ -188,9 +189,9 @@ fn gc_removes_spoof_checks() {
     if !require(Feature::BridgeNftables) {
         return;
     }
-    let Some(bed) = Bed::start(&crate::spoof::keys()) else { return };
+    let Some(bed) = crate::start(&crate::spoof::keys()) else { return };
     let (kept, gone) = (bed.attach("kept"), bed.attach("gone"));
-    let other_network = bed.network("pods2", &json!({"macspoofchk": true}));
+    let other_network = crate::second_network(&bed, "pods2", &json!({"macspoofchk": true}));
     let other = bed.attach_to(&other_network, bed.node.container("other"));
     bed.network.gc(&[&kept.container]).expect("GC");
     ferrule_tests::eventually("the elements are gone", || {
@@ -219,7 +220,7 @@ fn status_passes_on_why_ipam_cannot() {
     for code in [50, 51] {
         let mut ipam = scripted(&json!([]), &json!([]));
         ipam["errors"] = json!({"STATUS": {"cniVersion": "1.1.0", "code": code, "msg": "the pool is empty"}});
-        let Some(bed) = Bed::start(&json!({ "ipam": ipam })) else { return };
+        let Some(bed) = crate::start(&json!({ "ipam": ipam })) else { return };
         let failure = bed.network.status().expect_err("STATUS");
         assert_eq!((failure.code, failure.msg.as_str()), (code, "the pool is empty"));
     }
@@ -228,7 +229,7 @@ fn status_passes_on_why_ipam_cannot() {
 #[test]
 fn status_of_an_exhausted_pool() {
     // One address and the gateway.
-    let Some(bed) = Bed::start(&json!({"ipam": host_local(&["10.1.0.0/30"])})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": host_local(&["10.1.0.0/30"])})) else { return };
     bed.network.status().expect("STATUS");
     let a = bed.attach("a");
     let failure = bed.network.status().expect_err("STATUS");

@@ -8,7 +8,7 @@ use crate::{Bed, Pod, all, scripted, text};
 fn bed(routes: &Value, keys: &Value) -> Option<Bed> {
     let mut all_keys = json!({"ipam": scripted(&json!([{"address": "10.1.0.5/24"}]), routes)});
     crate::merge(&mut all_keys, keys);
-    Bed::start(&all_keys)
+    crate::start(&all_keys)
 }
 
 /// The container's routes to `destination`, of all tables.
@@ -75,7 +75,7 @@ fn attributes_are_in_the_kernel_and_in_the_result() {
         {"dst": "fd00:7::/64", "gw": "fd00:1::9", "mtu": 1300, "priority": 5}
     ]);
     let ips = json!([{"address": "10.1.0.5/24", "gateway": "10.1.0.1"}, {"address": "fd00:1::5/64"}]);
-    let Some(bed) = Bed::start(&json!({"ipam": scripted(&ips, &of_ipam)})) else { return };
+    let Some(bed) = crate::start(&json!({"ipam": scripted(&ips, &of_ipam)})) else { return };
     let a = bed.attach("a");
     assert_eq!(a.result["routes"], of_ipam);
     let v4 = &routes(&a, "10.7.0.0/16")[0];

@@ -9,7 +9,7 @@ fn bed() -> Option<Bed> {
     if !require(Feature::BridgeNftables) {
         return None;
     }
-    Bed::start(&keys())
+    crate::start(&keys())
 }
 
 pub(crate) fn keys() -> Value {
@@ -29,8 +29,8 @@ fn frames_with_another_source_are_dropped() {
     let (honest, liar) = (bed.attach("honest"), bed.attach("liar"));
     let gateway = crate::address("10.1.0.1");
     assert!(liar.place().ping(honest.ip(0)) && liar.place().ping(gateway), "honest frames pass");
-    let own = text(&liar.eth0(), "/address");
-    for stolen in [text(&honest.eth0(), "/address"), "02:00:00:00:00:99".to_owned()] {
+    let own = text(&liar.interface(), "/address");
+    for stolen in [text(&honest.interface(), "/address"), "02:00:00:00:00:99".to_owned()] {
         set_mac(&liar, &stolen);
         assert!(liar.place().is_unreachable(gateway), "as {stolen}");
     }

@@ -1,38 +1,13 @@
 //! Plugins replaced under running containers: what the Go plugin attached, ours checks and detaches, and back.
 
-use ferrule_tests::{Binaries, Feature, Firewall, Network, Node, Snapshot, require};
+use ferrule_tests::{Feature, Firewall, Swap, require};
 use serde_json::{Value, json};
 
-use crate::{Pod, host_local};
-
-struct Swap {
-    node: Node,
-    before: Snapshot,
-    ours: Network,
-    theirs: Network,
-}
-
-impl Swap {
-    fn start(firewall: Firewall, keys: &Value) -> Option<Self> {
-        let (ours, reference) = Binaries::both()?;
-        let node = Node::start_with(firewall)?;
-        let list = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [crate::plugin(keys)]});
-        let theirs = node.network_by(list, &reference);
-        let ours = theirs.served_by(&ours);
-        let before = node.snapshot();
-        Some(Self { node, before, ours, theirs })
-    }
-
-    fn attach(&self, network: &Network, name: &str) -> Pod {
-        let container = self.node.container(name);
-        let result = network.add(&container).unwrap_or_else(|e| panic!("ADD of {name}: {e:?}"));
-        Pod { container, result }
-    }
-}
+use crate::host_local;
 
 /// Ours checks, detaches in each way, and works beside.
 fn from_the_reference(firewall: Firewall, keys: &Value) {
-    let Some(swap) = Swap::start(firewall, keys) else { return };
+    let Some(swap) = Swap::of(firewall, &crate::plugin(keys)) else { return };
     let pods = ["del", "nameless", "gone", "cacheless"].map(|name| swap.attach(&swap.theirs, name));
     let [del, nameless, gone, cacheless] = &pods;
     for pod in &pods {
@@ -56,7 +31,7 @@ fn from_the_reference(firewall: Firewall, keys: &Value) {
 
 /// The Go plugin detaches; what it does not know, our GC takes.
 fn to_the_reference(firewall: Firewall, keys: &Value) {
-    let Some(swap) = Swap::start(firewall, keys) else { return };
+    let Some(swap) = Swap::of(firewall, &crate::plugin(keys)) else { return };
     let pod = swap.attach(&swap.ours, "a");
     swap.theirs.check(&pod.container).expect("CHECK by the reference");
     swap.theirs.del(&pod.container).expect("DEL by the reference");

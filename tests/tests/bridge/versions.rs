@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::{Bed, Pod, host_local, text};
+use crate::{Pod, host_local, text};
 
 const VERSIONS: [&str; 8] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", ""];
 
 #[test]
 fn every_version_has_its_form() {
     let keys = json!({"isDefaultGateway": true, "ipam": host_local(&["10.1.0.0/24", "fd00:1::/64"])});
-    let Some(mut bed) = Bed::start(&keys) else { return };
+    let Some(mut bed) = crate::start(&keys) else { return };
     for version in VERSIONS {
         bed.network.conflist["cniVersion"] = if version.is_empty() { Value::Null } else { json!(version) };
         let a = bed.attach("a");
@@ -59,12 +59,12 @@ fn list_of_addresses(pod: &Pod, version: &str) {
 fn the_dns_of_the_configuration_replaces_that_of_ipam() {
     let mut ipam = crate::scripted(&json!([{"address": "10.1.0.5/24"}]), &json!([]));
     ipam["add"]["dns"] = json!({"nameservers": ["192.0.2.53"], "search": ["ipam.example"]});
-    let Some(bed) = Bed::start(&json!({ "ipam": ipam })) else { return };
+    let Some(bed) = crate::start(&json!({ "ipam": ipam })) else { return };
     let a = bed.attach("a");
     assert_eq!(a.result["dns"], ipam["add"]["dns"]);
     bed.end(&[&a]);
     let keys = json!({"ipam": ipam, "dns": {"nameservers": ["198.51.100.53"]}});
-    let network = bed.network("dns", &keys);
+    let network = crate::second_network(&bed, "dns", &keys);
     let b = bed.attach_to(&network, bed.node.container("b"));
     assert_eq!(b.result["dns"], keys["dns"]);
     network.del(&b.container).expect("DEL");

@@ -9,7 +9,7 @@ fn bed(keys: &Value) -> Option<Bed> {
     if !require(Feature::BridgeVlans) {
         return None;
     }
-    Bed::start(keys)
+    crate::start(keys)
 }
 
 fn gateway_keys(vlan: u16) -> Value {
@@ -41,10 +41,10 @@ fn is_filtering(bed: &Bed) -> bool {
 fn an_access_port() {
     let Some(bed) = bed(&json!({"vlan": 7, "ipam": host_local(&["10.1.0.0/24"])})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
-    let other = bed.network("pods8", &json!({"vlan": 8, "ipam": host_local(&["10.1.0.128/25"])}));
+    let other = crate::second_network(&bed, "pods8", &json!({"vlan": 8, "ipam": host_local(&["10.1.0.128/25"])}));
     let c = bed.attach_to(&other, bed.node.container("c"));
     assert!(is_filtering(&bed));
-    assert_eq!(vlans(&bed, &a.port()), ["7 PVID Egress Untagged"]);
+    assert_eq!(vlans(&bed, &crate::port(&a)), ["7 PVID Egress Untagged"]);
     assert!(a.place().ping(b.ip(0)), "same VLAN");
     c.place().sh("ip address add 10.1.0.200/24 dev eth0");
     assert!(a.place().is_unreachable(address("10.1.0.200")), "another VLAN");
@@ -57,7 +57,7 @@ fn an_access_port() {
 fn an_access_port_that_keeps_the_default_vlan() {
     let Some(bed) = bed(&json!({"vlan": 7, "preserveDefaultVlan": true})) else { return };
     let a = bed.attach("a");
-    assert_eq!(vlans(&bed, &a.port()), ["1 Egress Untagged", "7 PVID Egress Untagged"]);
+    assert_eq!(vlans(&bed, &crate::port(&a)), ["1 Egress Untagged", "7 PVID Egress Untagged"]);
     bed.network.check(&a.container).expect("CHECK");
     bed.end(&[&a]);
 }
@@ -66,7 +66,7 @@ fn an_access_port_that_keeps_the_default_vlan() {
 fn a_trunk_port_has_a_native_vlan() {
     let Some(bed) = bed(&json!({"vlanTrunk": [{"minID": 100, "maxID": 102}, {"id": 50}]})) else { return };
     let a = bed.attach("a");
-    assert_eq!(vlans(&bed, &a.port()), ["1 PVID Egress Untagged", "50", "100", "101", "102"]);
+    assert_eq!(vlans(&bed, &crate::port(&a)), ["1 PVID Egress Untagged", "50", "100", "101", "102"]);
     bed.network.check(&a.container).expect("CHECK");
     bed.end(&[&a]);
 }
@@ -75,7 +75,7 @@ fn a_trunk_port_has_a_native_vlan() {
 fn a_trunk_port_with_an_access_vlan() {
     let Some(bed) = bed(&json!({"vlan": 7, "vlanTrunk": [{"id": 50}, {"id": 7}]})) else { return };
     let a = bed.attach("a");
-    assert_eq!(vlans(&bed, &a.port()), ["7 PVID Egress Untagged", "50"]);
+    assert_eq!(vlans(&bed, &crate::port(&a)), ["7 PVID Egress Untagged", "50"]);
     bed.network.check(&a.container).expect("CHECK");
     bed.end(&[&a]);
 }
@@ -84,11 +84,11 @@ fn a_trunk_port_with_an_access_vlan() {
 fn a_trunk_of_everything_and_an_empty_one() {
     let Some(bed) = bed(&json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}]})) else { return };
     let a = bed.attach("a");
-    assert_eq!(vlans(&bed, &a.port()).len(), 4094);
+    assert_eq!(vlans(&bed, &crate::port(&a)).len(), 4094);
     bed.network.check(&a.container).expect("CHECK");
-    let empty = bed.network("empty", &json!({"vlanTrunk": []}));
+    let empty = crate::second_network(&bed, "empty", &json!({"vlanTrunk": []}));
     let b = bed.attach_to(&empty, bed.node.container("b"));
-    assert_eq!(vlans(&bed, &b.port()), ["1 PVID Egress Untagged"]);
+    assert_eq!(vlans(&bed, &crate::port(&b)), ["1 PVID Egress Untagged"]);
     empty.del(&b.container).expect("DEL");
     bed.end(&[&a]);
 }
@@ -97,7 +97,7 @@ fn a_trunk_of_everything_and_an_empty_one() {
 fn a_trunk_carries_tagged_frames() {
     let Some(bed) = bed(&json!({"vlanTrunk": [{"id": 50}]})) else { return };
     let a = bed.attach("a");
-    let access = bed.network("access", &json!({"vlan": 50}));
+    let access = crate::second_network(&bed, "access", &json!({"vlan": 50}));
     let b = bed.attach_to(&access, bed.node.container("b"));
     a.place().sh("ip link add link eth0 name eth0.50 type vlan id 50");
     a.place().sh("ip link set eth0.50 up");
@@ -151,7 +151,8 @@ fn the_gateway_of_a_vlan_is_shared_and_goes_with_the_last() {
 #[test]
 fn the_gateway_of_a_vlan_is_one_for_each() {
     let Some(bed) = bed(&gateway_keys(7)) else { return };
-    let other = bed.network(
+    let other = crate::second_network(
+        &bed,
         "pods8",
         &json!({"vlan": 8, "isGateway": true, "ipMasq": true, "ipam": host_local(&["10.8.0.0/24", "fd00:8::/64"])}),
     );
@@ -184,7 +185,7 @@ fn check_names_what_is_missing_of_vlans() {
     let Some(bed) = bed(&gateway_keys(7)) else { return };
     let a = bed.attach("a");
     let complaint = |a: &Pod| bed.network.check(&a.container).expect_err("CHECK").msg;
-    let port = a.port();
+    let port = crate::port(&a);
     bed.host().sh(&format!("bridge vlan del vid 7 dev {port}"));
     assert_eq!(complaint(&a), format!("bridge port {port} is no member of VLAN 7"));
     bed.host().sh(&format!("bridge vlan add vid 7 pvid untagged dev {port}"));
@@ -200,7 +201,7 @@ fn check_names_what_is_missing_of_vlans() {
 
 #[test]
 fn a_kernel_without_vlans_says_so() {
-    let Some(bed) = Bed::start(&json!({"vlan": 7})) else { return };
+    let Some(bed) = crate::start(&json!({"vlan": 7})) else { return };
     let container = bed.node.container("a");
     // Where the kernel can, there is nothing to see.
     if let Err(failure) = bed.network.add(&container) {
