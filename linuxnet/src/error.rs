@@ -84,6 +84,19 @@ impl NetlinkError {
         self.errno() == Some(Errno::EPROTONOSUPPORT)
     }
 
+    /// Whether the kernel has no links of the kind that was to be made.
+    #[must_use]
+    pub fn is_unknown_link_kind(&self) -> bool {
+        // Its words in rtnl_newlink; old kernels have none.
+        let is_said = |refusal: &Refusal| refusal.text.as_deref().is_none_or(|text| text == "Unknown device type");
+        matches!(&self.source, Cause::Refused(refusal) if refusal.errno == Errno::EOPNOTSUPP && is_said(refusal))
+    }
+
+    /// Whether the kernel said no. Otherwise it may have done what was asked, and the answer was lost.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.source, Cause::Refused(_))
+    }
+
     /// Whether the object is not there: `ENOENT`, for links also `ENODEV`, for addresses and routes
     /// `EADDRNOTAVAIL` and `ESRCH`.
     #[must_use]

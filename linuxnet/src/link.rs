@@ -1,10 +1,16 @@
 //! Links: found, made, changed, removed (`ip link`).
 
 mod bridge;
+mod bridge_vlan;
 mod create;
+mod dummy;
+mod ipvlan;
+mod macvlan;
+mod mode;
 mod owned;
 #[cfg(test)]
 mod tests;
+mod upper;
 mod veth;
 mod vlan;
 
@@ -21,10 +27,14 @@ use crate::nl::{attributes, find, ne32, text};
 use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
+pub use bridge_vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 pub use create::{LinkError, random_mac};
+pub use ipvlan::IpvlanMode;
+pub use macvlan::{Macvlan, MacvlanMode};
+pub use mode::UnknownMode;
 pub use owned::owned_name;
+pub use upper::Upper;
 pub use veth::Veth;
-pub use vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 
 /// A link as it is named in requests: by index for the kernel, by name for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +90,12 @@ pub struct Link {
     pub bridge: Option<BridgeState>,
     /// What it is set to as a bridge's port; `None` for other links.
     pub port: Option<PortState>,
+    /// A macvlan's mode; `None` for other links.
+    pub macvlan: Option<MacvlanMode>,
+    /// An ipvlan's mode; `None` for other links.
+    pub ipvlan: Option<IpvlanMode>,
+    /// A VLAN link's number; `None` for other links.
+    pub vlan: Option<u16>,
     /// What IPv6 is set to on it; `None` where the kernel has no IPv6, or the link cannot have any.
     pub ipv6: Option<Ipv6State>,
 }
@@ -105,12 +121,15 @@ pub struct PortState {
 pub struct Ipv6State {
     /// `disable_ipv6`: it accepts no IPv6 address.
     pub disabled: bool,
+    /// `ndisc_notify`: it announces its addresses when it comes up.
+    pub ndisc_notify: bool,
     /// `keep_addr_on_down`: static addresses survive the link going down.
     pub keep_addr_on_down: bool,
 }
 
-/// `DEVCONF_DISABLE_IPV6` and `DEVCONF_KEEP_ADDR_ON_DOWN` of linux/ipv6.h: positions in `IFLA_INET6_CONF`.
+/// `DEVCONF_DISABLE_IPV6`, `…_NDISC_NOTIFY` and `…_KEEP_ADDR_ON_DOWN` of linux/ipv6.h: positions in `IFLA_INET6_CONF`.
 const DEVCONF_DISABLE_IPV6: usize = 26;
+const DEVCONF_NDISC_NOTIFY: usize = 29;
 const DEVCONF_KEEP_ADDR_ON_DOWN: usize = 42;
 /// `IFLA_INET6_CONF` of linux/if_link.h.
 const IFLA_INET6_CONF: u16 = 2;
@@ -299,6 +318,9 @@ fn parse(message: &[u8]) -> Option<Link> {
         alias: None,
         bridge: None,
         port: None,
+        macvlan: None,
+        ipvlan: None,
+        vlan: None,
         ipv6: None,
     };
     for (kind, value) in attributes(message.get(16..)?) {
@@ -324,9 +346,14 @@ fn parse(message: &[u8]) -> Option<Link> {
 fn parse_info(info: &[u8], link: &mut Link) {
     let flag = |data: &[u8], kind| find(data, kind).and_then(<[u8]>::first).is_some_and(|&value| value != 0);
     link.kind = find(info, libc::IFLA_INFO_KIND).map(text).unwrap_or_default();
-    if link.kind == "bridge" {
-        link.bridge = find(info, libc::IFLA_INFO_DATA)
-            .map(|data| BridgeState { vlan_filtering: flag(data, IFLA_BR_VLAN_FILTERING) });
+    if let Some(data) = find(info, libc::IFLA_INFO_DATA) {
+        match link.kind.as_str() {
+            "bridge" => link.bridge = Some(BridgeState { vlan_filtering: flag(data, IFLA_BR_VLAN_FILTERING) }),
+            "macvlan" => link.macvlan = MacvlanMode::parse(data),
+            "ipvlan" => link.ipvlan = IpvlanMode::parse(data),
+            "vlan" => link.vlan = vlan::parse_id(data),
+            _ => {}
+        }
     }
     if find(info, libc::IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge") {
         link.port = find(info, libc::IFLA_INFO_SLAVE_DATA).map(|data| PortState {
@@ -340,5 +367,10 @@ fn parse_ipv6(af_spec: &[u8]) -> Option<Ipv6State> {
     let family = u16::try_from(libc::AF_INET6).ok()?;
     let settings = find(find(af_spec, family)?, IFLA_INET6_CONF)?;
     let is_set = |at: usize| settings.get(at * 4..at * 4 + 4).and_then(ne32).is_some_and(|value| value != 0);
-    Some(Ipv6State { disabled: is_set(DEVCONF_DISABLE_IPV6), keep_addr_on_down: is_set(DEVCONF_KEEP_ADDR_ON_DOWN) })
+    let ndisc_notify = is_set(DEVCONF_NDISC_NOTIFY);
+    Some(Ipv6State {
+        disabled: is_set(DEVCONF_DISABLE_IPV6),
+        ndisc_notify,
+        keep_addr_on_down: is_set(DEVCONF_KEEP_ADDR_ON_DOWN),
+    })
 }

@@ -1,5 +1,7 @@
 //! Routes (`ip route`).
 
+mod default;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

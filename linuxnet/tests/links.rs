@@ -3,7 +3,7 @@
 mod support;
 
 use linuxnet::addr::{self, Dad};
-use linuxnet::link::{self, Bridge, Dev, LinkError, Veth};
+use linuxnet::link::{self, Bridge, Dev, LinkError, Macvlan, MacvlanMode, Upper, Veth};
 use linuxnet::netlink::Batch;
 use linuxnet::route::{self, Filter, Route};
 use std::error::Error;
@@ -272,4 +272,22 @@ fn a_missing_bridge_leaves_no_veth() {
     assert!(text.starts_with("cannot create veth eth0 with its host end veth") && text.ends_with(" on bridge cni0"));
     assert!(host.links().unwrap().iter().all(|link| link.kind != "veth"));
     assert_eq!(bed.container_netlink().find_link("eth0").unwrap(), None);
+}
+
+#[test]
+fn a_macvlan_is_born_in_the_container_under_a_name_that_the_host_has_too() {
+    let Some(bed) = Bed::new() else { return };
+    let mut host = bed.host_netlink();
+    let lower = host.create_veth(&Veth { host_name: Some("eth0"), ..Veth::new("far", &bed.container) }).unwrap();
+    let mac = "0a:58:0a:01:02:03".parse().ok();
+    let upper = Upper { name: "eth0", lower: Dev::from(&lower), netns: Some(&bed.container), mtu: Some(1400) };
+    let wanted = Macvlan { mode: MacvlanMode::Private, mac, broadcast_queue_len: Some(50) };
+    host.create_macvlan(upper, wanted).unwrap();
+    let made = bed.container_netlink().find_link("eth0").unwrap().unwrap();
+    assert_eq!((made.kind.as_str(), made.macvlan), ("macvlan", Some(MacvlanMode::Private)));
+    assert_eq!((made.mac, made.mtu, made.peer_index), (mac, 1400, Some(lower.index)));
+    // Its name is taken there now.
+    let error = host.create_macvlan(upper, wanted).unwrap_err();
+    assert!(matches!(&error, LinkError::Netlink(e) if e.is_exists()), "{error}");
+    assert_eq!(host.find_link("eth0").unwrap().unwrap().kind, "veth");
 }

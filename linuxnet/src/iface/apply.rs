@@ -85,6 +85,8 @@ pub struct Options {
     /// Whether the interface announces its IPv4 addresses when it comes up, so that neighbours forget who had them
     /// before. On a bridge every port hears it.
     pub arp_notify: bool,
+    /// The same for IPv6 (unsolicited neighbour advertisements, sysctl `ndisc_notify`), as far as the kernel lets us.
+    pub ndisc_notify: bool,
     /// Whether `lo` is set up too. Runtimes do that by the `loopback` plugin.
     pub loopback_up: bool,
     /// How the subnets of the addresses are reached.
@@ -103,7 +105,7 @@ pub enum Subnets {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dad: Dad::Skip, arp_notify: true, loopback_up: false, subnets: Subnets::OnLink }
+        Self { dad: Dad::Skip, arp_notify: true, ndisc_notify: false, loopback_up: false, subnets: Subnets::OnLink }
     }
 }
 
@@ -131,7 +133,7 @@ pub fn apply(
     }
     let ips = ips_of(result, &link.name)?;
     if ips.iter().any(|ip| ip.address.addr().is_ipv6()) {
-        enable_ipv6(netlink, netns, link)?;
+        enable_ipv6(netlink, netns, link, options.ndisc_notify)?;
     }
     let dev = Dev::from(link);
     batch(dev, &ips, result, options).send(netlink)?;
@@ -195,7 +197,7 @@ fn ips_of<'a>(result: &'a AddResult, ifname: &str) -> Result<Vec<&'a IpConfig>, 
 
 /// Sees to it that `lo` and the link take IPv6 addresses, and that the link keeps them when it goes down. What is set
 /// is known from netlink; only what must change is written, since /proc/sys may be read-only.
-fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link) -> Result<(), ApplyError> {
+fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link, notify: bool) -> Result<(), ApplyError> {
     let is_disabled = |state: Option<Ipv6State>| state.is_some_and(|state| state.disabled);
     let lo = netlink.find_link_by_index(Dev::LOOPBACK.index)?;
     let mut settings = Vec::new();
@@ -208,10 +210,15 @@ fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link) -> Result<(), 
     if link.ipv6.is_some_and(|state| !state.keep_addr_on_down) {
         settings.push((link.name.clone(), "keep_addr_on_down", "1"));
     }
-    if settings.is_empty() {
+    let notify = notify && link.ipv6.is_some_and(|state| !state.ndisc_notify);
+    if settings.is_empty() && !notify {
         return Ok(());
     }
     let write_all = || {
+        if notify {
+            // Neighbours that are not told find out by themselves, a little later.
+            let _ = sysctl::write(&format!("net/ipv6/conf/{}/ndisc_notify", link.name), "1");
+        }
         settings.into_iter().try_for_each(|(ifname, key, value)| {
             sysctl::write(&format!("net/ipv6/conf/{ifname}/{key}"), value)
                 .map_err(|source| ApplyError::EnableIpv6 { ifname, source })

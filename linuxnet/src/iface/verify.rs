@@ -211,6 +211,9 @@ mod tests {
             alias: None,
             bridge: None,
             port: None,
+            macvlan: None,
+            ipvlan: None,
+            vlan: None,
             ipv6: None,
         }
     }

@@ -7,8 +7,8 @@ use libcni::types::MacAddr;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::error::NetlinkError;
-use crate::netlink::{Mode, Request};
+use crate::error::{Cause, NetlinkError};
+use crate::netlink::{Mode, Netlink, Request};
 use crate::packet::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
 use super::Dev;
@@ -18,8 +18,8 @@ use super::Dev;
 pub enum LinkError {
     /// The container has an interface of this name already.
     #[error(
-        "cannot create veth {name}: the container has an interface {name} already; hint: another attachment uses this \
-         interface name, or an earlier ADD was not followed by DEL"
+        "cannot create interface {name}: the container has an interface {name} already; hint: another attachment uses \
+         this interface name, or an earlier ADD was not followed by DEL"
     )]
     ContainerNameTaken {
         /// The name of the container's end.
@@ -47,6 +47,26 @@ pub enum LinkError {
         /// Its kind; empty for hardware.
         kind: String,
     },
+    /// The kernel has no links of this kind.
+    #[error("cannot create {kind} {name}: this kernel has no {kind} links (hint: load or install its module {kind})")]
+    NoSuchKind {
+        /// The name of the link.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// The lower link has a link of this VLAN already.
+    #[error(
+        "cannot create VLAN {id} of {lower} as {name}: {lower} has a link of this VLAN already, here or in a container"
+    )]
+    VlanTaken {
+        /// The name of the link.
+        name: String,
+        /// The link that the VLAN is on.
+        lower: String,
+        /// The VLAN.
+        id: u16,
+    },
     /// The kernel gave no random bytes.
     #[error("cannot make a random name or address")]
     Random(#[source] Errno),
@@ -56,25 +76,38 @@ pub enum LinkError {
 }
 
 /// A link to be made. What one kind alone has is in `data`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct NewLink<'a> {
     pub(super) name: &'a str,
+    pub(super) index: Option<u32>,
     pub(super) mac: Option<MacAddr>,
     pub(super) mtu: Option<u32>,
     pub(super) queues: Option<u32>,
     pub(super) master: Option<Dev<'a>>,
+    pub(super) lower: Option<Dev<'a>>,
     pub(super) netns: Option<&'a Netns>,
     pub(super) up: bool,
 }
 
 impl<'a> NewLink<'a> {
     pub(super) fn called(name: &'a str) -> Self {
-        Self { name, mac: None, mtu: None, queues: None, master: None, netns: None, up: false }
+        Self {
+            name,
+            index: None,
+            mac: None,
+            mtu: None,
+            queues: None,
+            master: None,
+            lower: None,
+            netns: None,
+            up: false,
+        }
     }
 
     /// Header and attributes, without the kind: the form of a veth's other end too.
     pub(super) fn message(&self) -> LinkMessage {
         let mut message = LinkMessage::default();
+        message.header.index = self.index.unwrap_or_default();
         if self.up {
             message.header.flags = LinkFlags::Up;
             message.header.change_mask = LinkFlags::Up;
@@ -86,6 +119,7 @@ impl<'a> NewLink<'a> {
             self.queues.map(LinkAttribute::NumTxQueues),
             self.queues.map(LinkAttribute::NumRxQueues),
             self.master.map(|master| LinkAttribute::Controller(master.index)),
+            self.lower.map(|lower| LinkAttribute::Link(lower.index)),
             self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())),
         ];
         message.attributes.extend(attributes.into_iter().flatten());
@@ -98,6 +132,65 @@ impl<'a> NewLink<'a> {
         message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
         Request::new(doing, libc::RTM_NEWLINK, Mode::Create, &message)
     }
+}
+
+impl Netlink {
+    /// Makes a link that is all in one namespace, this socket's or another.
+    pub(super) fn create(&mut self, new: &NewLink<'_>, kind: &InfoKind, data: &InfoData) -> Result<(), LinkError> {
+        match self.create_beside_namesakes(new, kind, data) {
+            Ok(()) => Ok(()),
+            Err(e) if e.is_unknown_link_kind() => {
+                Err(LinkError::NoSuchKind { name: new.name.to_owned(), kind: kind.to_string() })
+            }
+            Err(e) => {
+                if !e.is_refused() {
+                    self.remove_unanswered(new, kind);
+                }
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Kernels before 6.14 look for the new link's name in the socket's namespace, not in the one that it is born in:
+    /// a container could have no `eth0` while the host has one. Where an index is said they look for that instead.
+    fn create_beside_namesakes(
+        &mut self,
+        new: &NewLink<'_>,
+        kind: &InfoKind,
+        data: &InfoData,
+    ) -> Result<(), NetlinkError> {
+        let doing = match new.lower {
+            Some(lower) => format!("create {kind} {} on {}", new.name, lower.name),
+            None => format!("create {kind} {}", new.name),
+        };
+        let request = |new: &NewLink<'_>| new.request(doing.clone(), kind.clone(), data.clone());
+        match self.run(request(new)) {
+            Err(e) if e.is_exists() && new.netns.is_some() && self.find_link(new.name)?.is_some() => {
+                let index = random_index().map_err(|errno| NetlinkError::new(doing.as_str(), Cause::Socket(errno)))?;
+                self.run(request(&NewLink { index: Some(index), ..*new }))
+            }
+            done => done,
+        }
+    }
+
+    /// After a request without an answer, removes the link if it was made nevertheless. The caller knew before that
+    /// the name was free.
+    fn remove_unanswered(&mut self, new: &NewLink<'_>, kind: &InfoKind) {
+        let remove = |netlink: &mut Self| match netlink.find_link(new.name)? {
+            Some(link) if link.kind == kind.to_string() => netlink.remove_link(Dev::from(&link)),
+            _ => Ok(()),
+        };
+        // The first failure is the one to tell.
+        let _ = match new.netns {
+            Some(netns) => Self::open_in(netns).and_then(|mut there| remove(&mut there)),
+            None => remove(self),
+        };
+    }
+}
+
+/// A link index that is far from those that the kernel gives, which count from 1.
+fn random_index() -> Result<u32, Errno> {
+    Ok(u32::from_ne_bytes(random::<4>()?) & 0x00ff_ffff | 0x0100_0000)
 }
 
 /// A random Ethernet address: locally administered, of a single interface. An address that is given at creation is

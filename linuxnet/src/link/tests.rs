@@ -4,6 +4,7 @@ use libcni::netns::Netns;
 
 use super::bridge::Bridge;
 use super::*;
+use crate::packet::{InfoData, InfoKind};
 
 const HOST: Dev<'static> = Dev { index: 4, name: "h0" };
 
@@ -71,6 +72,59 @@ fn arp_notify_is_an_attribute_of_the_links_inet_part() {
     // IFLA_AF_SPEC / AF_INET / IFLA_INET_CONF / IPV4_DEVCONF_ARP_NOTIFY (22) = 1: inet_set_link_af of the kernel.
     let request = set_arp_notify(HOST);
     assert_eq!(at(request.body(), &[libc::IFLA_AF_SPEC, 2, 1]), [8, 0, 22, 0, 1, 0, 0, 0]);
+}
+
+/// What `create` would send, and which `ip link add link low …` it is.
+fn upper(netns: &Netns) -> Upper<'_> {
+    Upper { name: "eth0", lower: Dev { index: 3, name: "low" }, netns: Some(netns), mtu: Some(1400) }
+}
+
+fn message(new: &create::NewLink<'_>, kind: InfoKind, data: InfoData) -> Vec<u8> {
+    new.request(String::new(), kind, data).body().to_vec()
+}
+
+#[test]
+fn a_macvlan_is_one_message() {
+    // ip link add link low name eth0 mtu 1400 address 0a:58:0a:01:02:03 type macvlan mode vepa bcqueuelen 50
+    let netns = Netns::current().unwrap();
+    let mac = MacAddr::from_bytes(&[0x0a, 0x58, 0x0a, 1, 2, 3]);
+    let wanted = Macvlan { mode: MacvlanMode::Vepa, mac, broadcast_queue_len: Some(50) };
+    let (new, data) = macvlan::new(upper(&netns), wanted);
+    let body = message(&new, InfoKind::MacVlan, data);
+    assert_eq!(body.get(..16).unwrap(), [0; 16]);
+    assert_eq!(at(&body, &[libc::IFLA_IFNAME]), b"eth0\0");
+    assert_eq!(at(&body, &[libc::IFLA_MTU]), [0x78, 5, 0, 0]);
+    assert_eq!(at(&body, &[libc::IFLA_ADDRESS]), [0x0a, 0x58, 0x0a, 1, 2, 3]);
+    assert_eq!(at(&body, &[libc::IFLA_LINK]), [3, 0, 0, 0]);
+    assert_eq!(at(&body, &[libc::IFLA_NET_NS_FD]), netns.as_fd().as_raw_fd().to_ne_bytes());
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"macvlan\0");
+    let data = [8, 0, 1, 0, 2, 0, 0, 0, 8, 0, 7, 0, 50, 0, 0, 0];
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), data);
+    assert_eq!(parse(&body).unwrap().macvlan, Some(MacvlanMode::Vepa));
+}
+
+#[test]
+fn an_ipvlan_is_one_message() {
+    // ip link add link low name eth0 mtu 1400 type ipvlan mode l3s (which says the flags, too, that are 0 by default)
+    let netns = Netns::current().unwrap();
+    let (new, data) = ipvlan::new(upper(&netns), IpvlanMode::L3s);
+    let body = message(&new, InfoKind::IpVlan, data);
+    assert_eq!(at(&body, &[libc::IFLA_LINK]), [3, 0, 0, 0]);
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"ipvlan\0");
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), [6, 0, 1, 0, 2, 0, 0, 0]);
+    assert_eq!(parse(&body).unwrap().ipvlan, Some(IpvlanMode::L3s));
+}
+
+#[test]
+fn a_vlan_is_one_message() {
+    // ip link add link low name eth0 mtu 1400 type vlan id 100
+    let netns = Netns::current().unwrap();
+    let (new, data) = vlan::new(upper(&netns), 100);
+    let body = message(&new, InfoKind::Vlan, data);
+    assert_eq!(at(&body, &[libc::IFLA_LINK]), [3, 0, 0, 0]);
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"vlan\0");
+    assert_eq!(at(&body, &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), [6, 0, 1, 0, 100, 0, 0, 0]);
+    assert_eq!((parse(&body).unwrap().vlan, parse(&body).unwrap().macvlan), (Some(100), None));
 }
 
 #[test]
