@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, setsockopt, socket, sockopt};
 
 use super::{align, find, text};
 use crate::error::{Cause, Refusal};
@@ -14,7 +12,7 @@ use crate::error::{Cause, Refusal};
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// Larger than any datagram of the kernel: a dump's are at most 32 KiB, an acknowledgement's far smaller.
-/// The pages are touched only as far as answers reach.
+/// Never zeroed, so that pages are touched only as far as answers reach.
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// The kernel's default send buffer is 208 KiB, and a message must be smaller than it, bookkeeping included.
 const PLAIN_SEND_BYTES: usize = 96 * 1024;
@@ -32,7 +30,7 @@ impl Socket {
     /// the request.
     pub(crate) fn open(protocol: SockProtocol) -> Result<Self, Errno> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-        let socket = Self { fd, buffer: vec![0; RECEIVE_BYTES], sequence: 0 };
+        let socket = Self { fd, buffer: Vec::with_capacity(RECEIVE_BYTES), sequence: 0 };
         socket.enable(libc::NETLINK_EXT_ACK)?;
         socket.enable(libc::NETLINK_CAP_ACK)?;
         Ok(socket)
@@ -83,16 +81,32 @@ impl Socket {
     /// The kernel answers a request before `send` returns, and goes on with a dump before this returns; so an answer
     /// that is not there will never come, and this is an error instead of an endless wait.
     pub(crate) fn receive(&mut self) -> Result<impl Iterator<Item = Message<'_>>, Cause> {
-        let length = loop {
-            // MSG_TRUNC: the datagram's true length, also where it did not fit.
-            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => break length,
-                Err(Errno::EAGAIN) => return Err(Cause::Answer("none")),
+        loop {
+            match self.receive_once() {
+                Ok(()) => return Ok(messages(&self.buffer)),
                 Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(Cause::Answer("none")),
+                Err(Errno::EMSGSIZE) => return Err(Cause::Answer("a datagram of more than 64 KiB")),
                 Err(errno) => return Err(Cause::Socket(errno)),
             }
-        };
-        self.buffer.get(..length).map(messages).ok_or(Cause::Answer("a datagram of more than 64 KiB"))
+        }
+    }
+
+    /// Fills the buffer with the next datagram. `EMSGSIZE`: it is larger.
+    fn receive_once(&mut self) -> Result<(), Errno> {
+        self.buffer.clear();
+        let room = self.buffer.spare_capacity_mut();
+        // MSG_TRUNC: the datagram's true length, also where it does not fit.
+        let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+        // SAFETY: pointer and length are those of `room`, which outlives the call; the kernel only writes there.
+        let answer = unsafe { libc::recv(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags) };
+        let length = usize::try_from(Errno::result(answer)?).unwrap_or_default();
+        if length > room.len() {
+            return Err(Errno::EMSGSIZE);
+        }
+        // SAFETY: the kernel has written the first `length` bytes of the buffer, and they fit.
+        unsafe { self.buffer.set_len(length) };
+        Ok(())
     }
 }
 
