@@ -76,7 +76,10 @@ fn a_plugins_main_is_one_line_and_its_files_have_their_names() {
         let source = root().join(folder).join(&name).join("src");
         let main = fs::read_to_string(source.join("main.rs")).unwrap_or_else(|e| panic!("{name}: {e}"));
         let statements = main.lines().filter(|l| !l.is_empty() && !l.starts_with("//")).count();
-        assert!(statements <= 3, "{name}: main.rs is fn main with one statement, found {statements} lines");
+        assert!(
+            name == "all" || statements <= 3,
+            "{name}: main.rs is fn main with one statement, found {statements} lines"
+        );
         if name != "all" {
             for file in ["lib.rs", "error.rs"] {
                 assert!(source.join(file).exists(), "{name} has no src/{file}");
