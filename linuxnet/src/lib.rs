@@ -4,7 +4,7 @@
 //! executes a program.
 //!
 //! * [`netlink::Netlink`] is a socket in one namespace. What changes the kernel is a [`netlink::Request`], made by the
-//!   module of its object ([`link`], [`addr`], [`route`], …) and sent alone or in a [`netlink::Batch`].
+//!   module of its object ([`link`], [`addr`], [`route`], [`tc`], …) and sent alone or in a [`netlink::Batch`].
 //! * [`nft::Nfnetlink`] is a socket to the firewall of a namespace, [`nft::Transaction`] what changes it.
 //! * [`iface`] applies a plugin's result to an interface, and compares the two.
 //! * [`attach`] is what the plugins that give a container an interface share.
@@ -28,6 +28,7 @@ mod packet;
 pub mod route;
 pub mod sysctl;
 pub mod tag;
+pub mod tc;
 pub mod undo;
 
 pub use error::{NetlinkError, Refusal};

@@ -4,12 +4,14 @@ mod bridge;
 mod bridge_vlan;
 mod create;
 mod dummy;
+mod ifb;
 mod ipvlan;
 mod macvlan;
 mod mode;
 mod owned;
+mod peer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upper;
 mod veth;
 mod vlan;
@@ -29,6 +31,7 @@ use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkEx
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
 pub use bridge_vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 pub use create::{LinkError, random_mac};
+pub use ifb::Ifb;
 pub use ipvlan::IpvlanMode;
 pub use macvlan::{Macvlan, MacvlanMode};
 pub use mode::UnknownMode;

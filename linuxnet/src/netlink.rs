@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sys::socket::SockProtocol;
 
 use crate::error::{Cause, NetlinkError};
-use crate::nl::{DUMP_ATTEMPTS, Reply, Socket, frame};
+use crate::nl::{Attributes, DUMP_ATTEMPTS, Reply, Socket, frame};
 use crate::packet::{self, Emitable};
 
 /// The most messages of a batch in one send. Each may be answered by an error of some 800 bytes of the kernel's
@@ -26,6 +26,9 @@ pub(crate) enum Mode {
     Add,
     /// Creates, or takes the place of what exists.
     Replace,
+    /// Asks for what the kernel tells only as the news of a change (`NLM_F_ECHO`), or not at all; then the
+    /// acknowledgement is the answer.
+    Echo,
 }
 
 impl Mode {
@@ -35,6 +38,7 @@ impl Mode {
             Self::Create => libc::NLM_F_CREATE | libc::NLM_F_EXCL,
             Self::Add => libc::NLM_F_CREATE,
             Self::Replace => libc::NLM_F_CREATE | libc::NLM_F_REPLACE,
+            Self::Echo => libc::NLM_F_ECHO | libc::NLM_F_ACK,
         }
     }
 }
@@ -52,6 +56,17 @@ impl Request {
     /// `doing` completes "cannot …"; `kind` is `RTM_…`.
     pub(crate) fn new(doing: impl Into<String>, kind: u16, mode: Mode, message: &impl Emitable) -> Self {
         Self { doing: doing.into(), kind, mode, body: packet::bytes(message) }
+    }
+
+    /// As [`Request::new`], of the protocol's own header (`head`, of a length that is a multiple of 4) and attributes.
+    pub(crate) fn of_parts(
+        doing: impl Into<String>,
+        kind: u16,
+        mode: Mode,
+        head: &[u8],
+        attributes: &Attributes,
+    ) -> Self {
+        Self { doing: doing.into(), kind, mode, body: [head, attributes.as_bytes()].concat() }
     }
 
     /// What it does, in words.
@@ -203,7 +218,8 @@ impl Netlink {
         let fault = |cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
         self.out.clear();
         let sequence = self.socket.next_sequence();
-        frame(&mut self.out, request.kind, flag_bits(libc::NLM_F_REQUEST), sequence, &request.body, &[]);
+        let flags = flag_bits(libc::NLM_F_REQUEST | request.mode.flags());
+        frame(&mut self.out, request.kind, flags, sequence, &request.body, &[]);
         self.socket.send(&self.out).map_err(fault)?;
         loop {
             let mut messages = self.socket.receive().map_err(fault)?;

@@ -6,7 +6,7 @@
 mod attributes;
 mod socket;
 
-pub(crate) use attributes::{Attributes, attributes, be16, be32, be64, find, ne32, text};
+pub(crate) use attributes::{Attributes, attributes, be16, be32, be64, find, ne32, ne64, text};
 pub(crate) use socket::{Reply, Socket, frame};
 
 /// How often a list is read again when others changed it meanwhile (`NLM_F_DUMP_INTR`). On a busy node a few times in

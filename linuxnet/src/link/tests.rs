@@ -13,6 +13,13 @@ fn at<'a>(body: &'a [u8], path: &[u16]) -> &'a [u8] {
     path.iter().fold(body.get(16..).unwrap(), |list, kind| find(list, *kind).unwrap())
 }
 
+/// A link with this index and name, and an MTU of 1500 bytes.
+pub(crate) fn link(index: u32, name: &str) -> Link {
+    let mut message = of(Dev { index, name });
+    message.attributes.extend([LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(1500)]);
+    parse(&crate::packet::bytes(&message)).unwrap()
+}
+
 #[test]
 fn a_veth_is_one_message() {
     // ip link add vethtest up mtu 1400 master br0 numtxqueues 1 numrxqueues 1
@@ -55,6 +62,18 @@ fn a_bridge_says_vlan_filtering_only_where_it_is_wished() {
     // ip link set br0 type bridge vlan_filtering 1
     let later = set_vlan_filtering(Dev { index: 2, name: "br0" }, true);
     assert_eq!(at(later.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_DATA]), [5, 0, 7, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn an_ifb_is_made_by_one_message() {
+    // ip link add name ifb9 address 0a:58:0a:01:02:03 mtu 1400 type ifb
+    let mac = MacAddr([0x0a, 0x58, 0x0a, 1, 2, 3]);
+    let request = Ifb { name: "ifb9", alias: "net c1 eth0", mac, mtu: 1400 }.request();
+    assert_eq!(request.body().get(..16).unwrap(), [0; 16]);
+    assert_eq!(at(request.body(), &[libc::IFLA_IFNAME]), b"ifb9\0");
+    assert_eq!(at(request.body(), &[libc::IFLA_ADDRESS]), mac.0);
+    assert_eq!(at(request.body(), &[libc::IFLA_MTU]), [0x78, 5, 0, 0]);
+    assert_eq!(at(request.body(), &[libc::IFLA_LINKINFO, libc::IFLA_INFO_KIND]), b"ifb\0");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Netlink {
                 None => random_name()?,
             };
             match self.run(veth.request(&name)) {
-                Ok(()) => return self.created(&name).inspect_err(|_told| self.remove_unwanted(veth, &name)),
+                Ok(()) => return self.created(&name).inspect_err(|_told| self.remove_unwanted(veth.host_mac, &name)),
                 // The kernel says the same for either end: it was the container's if the host has no such link.
                 Err(e) if e.is_exists() => {
                     if self.find_link(&name)?.is_none() {
@@ -97,7 +97,7 @@ impl Netlink {
                     }
                 }
                 Err(e) => {
-                    self.remove_unwanted(veth, &name);
+                    self.remove_unwanted(veth.host_mac, &name);
                     return Err(e.into());
                 }
             }
@@ -105,12 +105,12 @@ impl Netlink {
         Err(LinkError::NoFreeName { name: veth.name.to_owned(), attempts: NAME_ATTEMPTS })
     }
 
-    /// After a failure, removes the pair if it was made nevertheless: what was lost may be the kernel's answer. The
-    /// host's end is known by the address that it was given.
-    fn remove_unwanted(&mut self, veth: &Veth<'_>, name: &str) {
+    /// After a failure, removes the link if it was made nevertheless: what was lost may be the kernel's answer. It is
+    /// known by the address that it was given.
+    pub(super) fn remove_unwanted(&mut self, mac: Option<MacAddr>, name: &str) {
         if let Ok(Some(link)) = self.find_link(name)
             && link.mac.is_some()
-            && link.mac == veth.host_mac
+            && link.mac == mac
         {
             // The first failure is the one to tell.
             let _ = self.remove_link(Dev::from(&link));

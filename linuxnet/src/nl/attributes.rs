@@ -45,6 +45,14 @@ impl Attributes {
         self.bytes(kind, &value.to_be_bytes())
     }
 
+    pub(crate) fn ne32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
+    pub(crate) fn ne64(&mut self, kind: u16, value: u64) -> &mut Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
     /// A string with its NUL.
     pub(crate) fn string(&mut self, kind: u16, text: &str) -> &mut Self {
         let start = self.open(kind);
@@ -121,6 +129,11 @@ pub(crate) fn be64(payload: &[u8]) -> Option<u64> {
 /// A 32-bit integer in the host's byte order.
 pub(crate) fn ne32(payload: &[u8]) -> Option<u32> {
     payload.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// A 64-bit integer in the host's byte order.
+pub(crate) fn ne64(payload: &[u8]) -> Option<u64> {
+    payload.try_into().ok().map(u64::from_ne_bytes)
 }
 
 /// A string up to its NUL. Bytes that are no UTF-8 are replaced, so that foreign names can at least be shown.
