@@ -66,6 +66,12 @@ impl SpecVersion {
     pub fn has_interfaces(self) -> bool {
         self >= Self::V0_3_0
     }
+
+    /// Whether a result of this version can hold so many addresses of each family: one before 0.3.0.
+    #[must_use]
+    pub fn can_hold(self, ipv4: usize, ipv6: usize) -> bool {
+        self.has_interfaces() || (ipv4 <= 1 && ipv6 <= 1)
+    }
 }
 
 impl fmt::Display for SpecVersion {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use libcni::json::FieldError;
-use libcni::types::{CniArgs, NetworkConfig, Route};
+use libcni::types::{CniArgs, NetworkConfig, RequestedIps, Route};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -49,7 +49,6 @@ struct PlaceIpam {
 struct Document {
     ipam: Ipam,
     runtime_config: RuntimeConfig,
-    args: Args,
 }
 
 #[derive(Default, Deserialize)]
@@ -81,19 +80,6 @@ struct RangeDocument {
 struct RuntimeConfig {
     #[serde(rename = "ipRanges")]
     ip_ranges: Vec<Vec<RangeDocument>>,
-    ips: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Args {
-    cni: ArgsCni,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ArgsCni {
-    ips: Vec<String>,
 }
 
 impl Place {
@@ -122,10 +108,10 @@ impl Conf {
             return Err(Error::SetsOverlap(a, b));
         }
         let of_ipv4 = sets.iter().filter(|set| set.is_ipv4()).count();
-        if !config.cni_version.has_interfaces() && (of_ipv4 > 1 || sets.len() - of_ipv4 > 1) {
+        if !config.cni_version.can_hold(of_ipv4, sets.len() - of_ipv4) {
             return Err(Error::FamilyTwice(config.cni_version));
         }
-        let requested = requested(&document, args)?;
+        let requested = requested(config, args)?;
         let resolv_conf = Some(document.ipam.resolv_conf).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self { place, sets, routes: document.ipam.routes, resolv_conf, requested })
     }
@@ -193,19 +179,13 @@ fn optional_address(path: &str, text: &str) -> Result<Option<IpAddr>, Error> {
 }
 
 /// The requested addresses of all three sources, in the reference's order. A prefix length behind one is ignored.
-fn requested(document: &Document, args: Option<&CniArgs>) -> Result<Vec<IpAddr>, Error> {
-    let mut texts: Vec<(String, &str)> = Vec::new();
+fn requested(config: &NetworkConfig, args: Option<&CniArgs>) -> Result<Vec<IpAddr>, Error> {
     if let Some(args) = args {
         args.require_known(&["IP"])?;
-        texts.extend(args.value("IP").map(|text| ("CNI_ARGS".to_owned(), text)));
-    }
-    for (path, list) in [("args.cni.ips", &document.args.cni.ips), ("runtimeConfig.ips", &document.runtime_config.ips)]
-    {
-        texts.extend(list.iter().enumerate().map(|(i, text)| (format!("{path}[{i}]"), text.as_str())));
     }
     let mut addresses = Vec::new();
-    for (path, text) in texts {
-        let address = bare_address(text).ok_or_else(|| Error::RequestedAddress { path, text: text.to_owned() })?;
+    for requested in RequestedIps::of(config, args)?.iter() {
+        let address = bare_address(&requested.text).ok_or_else(|| Error::RequestedAddress(requested.clone()))?;
         if !addresses.contains(&address) {
             addresses.push(address);
         }

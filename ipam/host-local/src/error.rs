@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use libcni::error::causes;
 use libcni::json::FieldError;
 use libcni::store::StoreError;
-use libcni::types::{ArgsError, ConfigError};
+use libcni::types::{ArgsError, ConfigError, RequestedIp};
 use libcni::{CniError, ErrorCode, ErrorReply, SpecVersion};
 
 /// What went wrong in host-local.
@@ -30,8 +30,8 @@ pub enum Error {
     FamilyTwice(SpecVersion),
     #[error(transparent)]
     Args(#[from] ArgsError),
-    #[error("cannot understand ip: \"{text}\" in {path}, expected an address such as 10.1.2.3")]
-    RequestedAddress { path: String, text: String },
+    #[error("cannot understand ip: \"{}\" in {}, expected an address such as 10.1.2.3", .0.text, .0.path)]
+    RequestedAddress(RequestedIp),
     #[error("cannot read ipam.resolvConf {}", path.display())]
     ResolvConf { path: PathBuf, source: io::Error },
     #[error("failed to allocate for range {set}: requested ip {address} is subnet's gateway")]
@@ -68,14 +68,14 @@ impl CniError for Error {
         match self {
             Self::Config(e) => e.code(),
             Self::Args(e) => e.code(),
-            Self::RequestedAddress { path, .. } if path == "CNI_ARGS" => ErrorCode::INVALID_ENVIRONMENT,
+            Self::RequestedAddress(ip) if ip.is_of_environment() => ErrorCode::INVALID_ENVIRONMENT,
             Self::IpamMissing
             | Self::Field(_)
             | Self::NoRanges
             | Self::RangeSet { .. }
             | Self::SetsOverlap(..)
             | Self::FamilyTwice(_)
-            | Self::RequestedAddress { .. }
+            | Self::RequestedAddress(_)
             | Self::RequestedGateway { .. }
             | Self::RequestedLeft(_) => ErrorCode::INVALID_CONFIG,
             Self::ResolvConf { .. } | Self::Store(_) | Self::Several(_) => ErrorCode::IO,
