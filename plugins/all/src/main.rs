@@ -6,5 +6,11 @@
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> std::process::ExitCode {
-    libcni::plugin::main_multicall(&[&bridge::Bridge, &host_local::HostLocal, &loopback::Loopback, &portmap::Portmap])
+    libcni::plugin::main_multicall(&[
+        &bridge::Bridge,
+        &host_local::HostLocal,
+        &loopback::Loopback,
+        &portmap::Portmap,
+        &static_ipam::Static,
+    ])
 }
