@@ -15,6 +15,7 @@ pub(crate) mod tests;
 mod upper;
 mod veth;
 mod vlan;
+mod vrf;
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -38,6 +39,7 @@ pub use mode::UnknownMode;
 pub use owned::owned_name;
 pub use upper::Upper;
 pub use veth::Veth;
+pub use vrf::create_vrf;
 
 /// A link as it is named in requests: by index for the kernel, by name for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub struct Link {
     pub ipvlan: Option<IpvlanMode>,
     /// A VLAN link's number; `None` for other links.
     pub vlan: Option<u16>,
+    /// The routing table of a VRF; `None` for other links.
+    pub vrf_table: Option<u32>,
     /// What IPv6 is set to on it; `None` where the kernel has no IPv6, or the link cannot have any.
     pub ipv6: Option<Ipv6State>,
 }
@@ -324,6 +328,7 @@ fn parse(message: &[u8]) -> Option<Link> {
         macvlan: None,
         ipvlan: None,
         vlan: None,
+        vrf_table: None,
         ipv6: None,
     };
     for (kind, value) in attributes(message.get(16..)?) {
@@ -357,6 +362,9 @@ fn parse_info(info: &[u8], link: &mut Link) {
             "vlan" => link.vlan = vlan::parse_id(data),
             _ => {}
         }
+    }
+    if link.kind == vrf::KIND {
+        link.vrf_table = find(info, libc::IFLA_INFO_DATA).and_then(vrf::parse_table);
     }
     if find(info, libc::IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge") {
         link.port = find(info, libc::IFLA_INFO_SLAVE_DATA).map(|data| PortState {

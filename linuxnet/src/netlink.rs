@@ -24,6 +24,8 @@ pub(crate) enum Mode {
     Create,
     /// Creates without `NLM_F_EXCL`: another route to the same destination may exist beside it.
     Add,
+    /// Creates, behind what exists.
+    Append,
     /// Creates, or takes the place of what exists.
     Replace,
     /// Asks for what the kernel tells only as the news of a change (`NLM_F_ECHO`), or not at all; then the
@@ -37,6 +39,7 @@ impl Mode {
             Self::Change => 0,
             Self::Create => libc::NLM_F_CREATE | libc::NLM_F_EXCL,
             Self::Add => libc::NLM_F_CREATE,
+            Self::Append => libc::NLM_F_CREATE | libc::NLM_F_APPEND,
             Self::Replace => libc::NLM_F_CREATE | libc::NLM_F_REPLACE,
             Self::Echo => libc::NLM_F_ECHO | libc::NLM_F_ACK,
         }
@@ -55,7 +58,12 @@ pub struct Request {
 impl Request {
     /// `doing` completes "cannot …"; `kind` is `RTM_…`.
     pub(crate) fn new(doing: impl Into<String>, kind: u16, mode: Mode, message: &impl Emitable) -> Self {
-        Self { doing: doing.into(), kind, mode, body: packet::bytes(message) }
+        Self::of_bytes(doing, kind, mode, packet::bytes(message))
+    }
+
+    /// As [`Request::new`], of a message that is written already.
+    pub(crate) fn of_bytes(doing: impl Into<String>, kind: u16, mode: Mode, body: Vec<u8>) -> Self {
+        Self { doing: doing.into(), kind, mode, body }
     }
 
     /// As [`Request::new`], of the protocol's own header (`head`, of a length that is a multiple of 4) and attributes.

@@ -1,6 +1,7 @@
 //! Routes (`ip route`).
 
 mod default;
+mod saved;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,6 +19,8 @@ use crate::packet::{
     AddressFamily, RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
     RouteType,
 };
+
+pub use saved::SavedRoute;
 
 /// The number of the main routing table.
 pub const MAIN: u32 = 254;
@@ -246,17 +249,25 @@ impl Netlink {
         message.header.address_family = family;
         message.attributes.extend(filter.table.map(RouteAttribute::Table));
         message.attributes.extend(filter.link.map(RouteAttribute::Oif));
-        let request = Request::new("list routes", libc::RTM_GETROUTE, Mode::Change, &message);
         // Kernels without strict checking list everything.
         let wanted = |route: &Route| {
             filter.table.is_none_or(|table| route.table == table)
                 && filter.link.is_none_or(|_| route.link == filter.link)
         };
-        match self.dump(&request, |bytes| Some(parse(bytes).into_iter().filter(wanted).collect::<Vec<_>>())) {
-            Ok(routes) => Ok(routes.into_iter().flatten().collect()),
-            // There is no such table, or no such family in this kernel.
+        let read = |bytes: &[u8]| Some(parse(bytes).into_iter().filter(wanted).collect::<Vec<_>>());
+        Ok(self.list_routes(&message, read)?.into_iter().flatten().collect())
+    }
+
+    /// The routes that match `message`, read by `read`.
+    fn list_routes<T>(
+        &mut self,
+        message: &RouteMessage,
+        read: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        match self.dump(&Request::new("list routes", libc::RTM_GETROUTE, Mode::Change, message), read) {
+            // There is no such table or link, or no such family in this kernel.
             Err(e) if e.is_not_found() || e.errno() == Some(Errno::EAFNOSUPPORT) => Ok(Vec::new()),
-            Err(e) => Err(e),
+            done => done,
         }
     }
 }

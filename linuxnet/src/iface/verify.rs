@@ -214,6 +214,7 @@ mod tests {
             macvlan: None,
             ipvlan: None,
             vlan: None,
+            vrf_table: None,
             ipv6: None,
         }
     }
