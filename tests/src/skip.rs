@@ -1,4 +1,5 @@
-//! Tests that cannot run here say so: `SKIP <test>: <reason>` on stderr, which `scripts/test` collects.
+//! Tests that cannot run here say so: `SKIP <program> <test>: <reason>` on stderr. `scripts/test` collects these lines,
+//! and runs the tests that they name on a kernel that has everything.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -15,8 +16,16 @@ pub fn skip(reason: impl Display) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?");
     assert!(std::env::var("CNI_TEST_REQUIRE").as_deref() != Ok(REQUIRE_ALL), "everything is required, but: {reason}");
-    // Written directly: libtest shows what print macros write only for tests that fail.
-    writeln!(std::io::stderr(), "SKIP {test}: {reason}").expect("stderr");
+    let line = format!("SKIP {} {test}: {reason}\n", program());
+    // Written directly, and at once: libtest shows what print macros write only for tests that fail.
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
+}
+
+/// The name of the test program, as cargo calls it: its file's, without the hash.
+fn program() -> String {
+    let path = std::env::current_exe().expect("the path of this program");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once('-').map_or(name.as_ref(), |(name, _hash)| name).to_owned()
 }
 
 /// Something that a kernel may lack.

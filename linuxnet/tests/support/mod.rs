@@ -64,8 +64,10 @@ impl Bed {
 pub(crate) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     assert!(std::env::var_os("CNI_TEST_REQUIRE").is_none_or(|v| v != "all"), "{test} cannot run: {why}");
+    let program = std::env::current_exe().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    let (program, _hash) = program.rsplit_once('-').unwrap();
     // Not eprintln, which the test harness swallows.
-    std::io::stderr().write_all(format!("SKIP {test}: {why}\n").as_bytes()).unwrap();
+    std::io::stderr().write_all(format!("SKIP {program} {test}: {why}\n").as_bytes()).unwrap();
 }
 
 /// Runs a program in `netns`, and gives what it printed.
