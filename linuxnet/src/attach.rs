@@ -125,9 +125,17 @@ pub fn requested_mac(
         ("mac", configured),
     ];
     let Some((path, text)) = candidates.into_iter().find(|(_, text)| !text.is_empty()) else { return Ok(None) };
+    Ok(Some(interface_mac(path, text)?))
+}
+
+/// The address that `text` at `path` of the configuration is.
+///
+/// # Errors
+/// If it is none, or none that an interface can have.
+pub fn interface_mac(path: &str, text: &str) -> Result<MacAddr, ConfigError> {
     let expected = "a unicast MAC address such as 0a:58:0a:01:02:03";
     match text.parse::<MacAddr>() {
-        Ok(mac) if !mac.is_multicast() && mac != MacAddr::ZERO => Ok(Some(mac)),
-        _ => Err(ConfigError::Field(FieldError::new(path, format_args!("{text:?}"), expected)).into()),
+        Ok(mac) if !mac.is_multicast() && mac != MacAddr::ZERO => Ok(mac),
+        _ => Err(ConfigError::Field(FieldError::new(path, format_args!("{text:?}"), expected))),
     }
 }

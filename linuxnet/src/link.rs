@@ -80,6 +80,10 @@ pub struct Link {
     pub is_promiscuous: bool,
     /// How many want it promiscuous: the administrator, packet captures, a bridge that it is a port of.
     pub promiscuity: u32,
+    /// Whether it takes every multicast frame by the administrator's wish (`IFF_ALLMULTI`).
+    pub is_all_multicast: bool,
+    /// How many packets may wait to be sent (`txqueuelen`).
+    pub tx_queue_len: u32,
     /// Its kind: `veth`, `bridge`, `macvlan`, …; empty for `lo` and hardware.
     pub kind: String,
     /// The index of the link that it is a port of: a bridge, bond or VRF.
@@ -224,6 +228,20 @@ pub fn configured_mtu(mtu: u32) -> Result<Option<u32>, FieldError> {
     }
 }
 
+/// Has a link take every multicast frame, or only those of its groups (`ip link set DEV allmulticast on|off`).
+#[must_use]
+pub fn set_all_multicast(dev: Dev<'_>, on: bool) -> Request {
+    let what = if on { "every multicast frame" } else { "only multicast frames of its groups" };
+    set_flag(dev, LinkFlags::Allmulti, on, format!("have {} take {what}", dev.name))
+}
+
+/// Sets how many packets may wait to be sent (`ip link set DEV txqueuelen PACKETS`).
+#[must_use]
+pub fn set_tx_queue_len(dev: Dev<'_>, packets: u32) -> Request {
+    let doing = format!("set the transmit queue length of {} to {packets}", dev.name);
+    set(dev, LinkAttribute::TxQueueLen(packets), doing)
+}
+
 /// Sets the MTU in bytes (`ip link set DEV mtu MTU`).
 #[must_use]
 pub fn set_mtu(dev: Dev<'_>, mtu: u32) -> Request {
@@ -318,6 +336,8 @@ fn parse(message: &[u8]) -> Option<Link> {
         is_running: false,
         is_promiscuous: flags.contains(LinkFlags::Promisc),
         promiscuity: 0,
+        is_all_multicast: flags.contains(LinkFlags::Allmulti),
+        tx_queue_len: 0,
         kind: String::new(),
         master: None,
         peer_index: None,
@@ -337,6 +357,7 @@ fn parse(message: &[u8]) -> Option<Link> {
             libc::IFLA_ADDRESS => link.mac = MacAddr::from_bytes(value),
             libc::IFLA_MTU => link.mtu = ne32(value)?,
             libc::IFLA_OPERSTATE => link.is_running = matches!(value.first(), Some(&(OPER_UNKNOWN | OPER_UP))),
+            libc::IFLA_TXQLEN => link.tx_queue_len = ne32(value)?,
             libc::IFLA_PROMISCUITY => link.promiscuity = ne32(value)?,
             libc::IFLA_MASTER => link.master = ne32(value),
             libc::IFLA_LINK => link.peer_index = ne32(value).filter(|&index| index != 0),

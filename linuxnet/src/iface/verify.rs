@@ -204,6 +204,8 @@ mod tests {
             is_running: true,
             is_promiscuous: false,
             promiscuity: 0,
+            is_all_multicast: false,
+            tx_queue_len: 1000,
             kind: "veth".into(),
             master: None,
             peer_index: Some(9),

@@ -147,6 +147,19 @@ fn a_vlan_is_one_message() {
 }
 
 #[test]
+fn what_a_link_takes_and_holds_back() {
+    // ip link set h0 allmulticast on: IFF_ALLMULTI in flags and mask.
+    let all_multicast = set_all_multicast(HOST, true);
+    assert_eq!(all_multicast.body(), [0, 0, 0, 0, 4, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0]);
+    assert_eq!(set_all_multicast(HOST, false).body().get(8..).unwrap(), [0, 0, 0, 0, 0, 2, 0, 0]);
+    assert!(parse(all_multicast.body()).unwrap().is_all_multicast);
+    // ip link set h0 txqueuelen 500
+    let queue = set_tx_queue_len(HOST, 500);
+    assert_eq!(queue.body().get(16..).unwrap(), [8, 0, 13, 0, 0xf4, 1, 0, 0]);
+    assert_eq!(parse(queue.body()).unwrap().tx_queue_len, 500);
+}
+
+#[test]
 fn cut_off_answers_are_no_links() {
     let request = set_mtu(HOST, 1400);
     let link = parse(request.body()).unwrap();
