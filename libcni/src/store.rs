@@ -6,6 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 
 /// A file operation that failed: what, on which path, why.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +137,44 @@ pub fn remove_file(path: &Path) -> Result<(), StoreError> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::on("remove", path)(e)),
         _ => Ok(()),
     }
+}
+
+/// A file without a name on the filesystem of `dir`, with `content` and `mode` (`O_TMPFILE`). It goes when it is closed.
+///
+/// # Errors
+/// As of open(2) and write(2); see [`lacks_anonymous_files`].
+pub fn anonymous(dir: &Path, content: &[u8], mode: u32) -> io::Result<File> {
+    let flags = OFlag::O_TMPFILE.bits();
+    let mut file = File::options().write(true).custom_flags(flags).mode(mode).open(dir)?;
+    // Without /proc it could not be named.
+    if !Path::new("/proc/self/fd").exists() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    file.write_all(content)?;
+    Ok(file)
+}
+
+/// Whether `fault` says that the filesystem (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no `O_TMPFILE`.
+#[must_use]
+pub fn lacks_anonymous_files(fault: &io::Error) -> bool {
+    matches!(fault.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EISDIR))
+}
+
+/// Whether a file could be written in `dir`, which is made when it is needed: one without a name is written there, or
+/// in the nearest parent that exists.
+///
+/// # Errors
+/// [`StoreError`]: read-only, full, not allowed.
+pub fn require_writable(dir: &Path) -> Result<(), StoreError> {
+    // A relative path ends in the empty one, which is the current directory.
+    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
+    let probed = match anonymous(existing, b"status", 0o600) {
+        Err(e) if lacks_anonymous_files(&e) => {
+            access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(io::Error::from)
+        }
+        probed => probed.map(drop),
+    };
+    probed.map_err(StoreError::on("write files in", dir))
 }
 
 #[cfg(test)]

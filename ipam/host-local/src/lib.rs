@@ -18,8 +18,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use libcni::plugin::{Attachment, Call, Plugin};
+use libcni::store::require_writable;
 use libcni::types::{AddResult, AttachmentId, Dns, IpConfig};
-use nix::unistd::{AccessFlags, access};
 
 use crate::allocate::Taking;
 use crate::conf::Conf;
@@ -81,7 +81,7 @@ impl Plugin for HostLocal {
         if let Some(path) = &conf.resolv_conf {
             read_resolv_conf(path)?;
         }
-        require_writable(&conf.place.data_dir.join(&conf.place.network))?;
+        require_writable(&conf.place.data_dir.join(&conf.place.network)).map_err(Error::StatusNotWritable)?;
         let Some(store) = Store::find(&conf.place)? else { return Ok(()) };
         let named = store.addresses()?;
         conf.sets.iter().try_for_each(|set| require_free(&store, set, &named))
@@ -128,19 +128,6 @@ fn not_reserved(sets: &[RangeSet], held: &[IpAddr], in_result: impl Iterator<Ite
 fn read_resolv_conf(path: &Path) -> Result<Dns, Error> {
     let text = std::fs::read(path).map_err(|source| Error::ResolvConf { path: path.to_owned(), source })?;
     Ok(resolv_conf::parse(&String::from_utf8_lossy(&text)))
-}
-
-/// Whether a reservation could be written in `dir`, or in the nearest parent that exists. It writes one without a name.
-fn require_writable(dir: &Path) -> Result<(), Error> {
-    // A relative path ends in the empty one, which is the current directory.
-    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
-    let probed = match reservation::anonymous(existing, b"status") {
-        Err(e) if reservation::lacks_anonymous_files(&e) => {
-            access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(std::io::Error::from)
-        }
-        probed => probed.map(drop),
-    };
-    probed.map_err(|source| Error::StatusNotWritable { path: dir.to_owned(), source })
 }
 
 /// Whether `set` has a free address, `named` being those that have a file.

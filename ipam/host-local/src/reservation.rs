@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use libcni::store::{StoreError, remove_file};
+use libcni::store::{StoreError, anonymous, lacks_anonymous_files, remove_file};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
@@ -84,7 +84,7 @@ impl Unnamed {
     /// # Errors
     /// [`StoreError`], as on a full disk; nothing is left then.
     pub(crate) fn write(dir: &Path, index: &Index, purpose: &str, content: &str) -> Result<Self, StoreError> {
-        match anonymous(dir, content.as_bytes()) {
+        match anonymous(dir, content.as_bytes(), MODE) {
             Ok(file) => Ok(Self::Anonymous(file)),
             Err(e) if lacks_anonymous_files(&e) => Self::write_hidden(index, purpose, content.as_bytes()),
             Err(e) => Err(StoreError::on("write a file in", dir)(e)),
@@ -127,21 +127,4 @@ impl Drop for Unnamed {
             let _ = remove_file(path);
         }
     }
-}
-
-/// A file without a name in `dir`, holding `content`. It goes when it is closed.
-pub(crate) fn anonymous(dir: &Path, content: &[u8]) -> io::Result<File> {
-    let flags = OFlag::O_TMPFILE.bits();
-    let mut file = File::options().write(true).custom_flags(flags).mode(MODE).open(dir)?;
-    // Without /proc it could not be named.
-    if !Path::new("/proc/self/fd").exists() {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    file.write_all(content)?;
-    Ok(file)
-}
-
-/// Whether `fault` says that the filesystem (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no `O_TMPFILE`.
-pub(crate) fn lacks_anonymous_files(fault: &io::Error) -> bool {
-    matches!(fault.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EISDIR))
 }
