@@ -55,8 +55,8 @@ pub enum Error {
     NotReserved { owner: String, missing: Vec<String> },
     #[error("no IP addresses available in range set: {ranges} (network {network}: {in_use} of {capacity} in use)")]
     StatusExhausted { network: String, ranges: String, in_use: u128, capacity: u128 },
-    #[error("cannot reserve addresses in {}", .0.path.display())]
-    StatusNotWritable(#[source] StoreError),
+    #[error("cannot reserve addresses in {}", path.display())]
+    StatusNotWritable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{} reservations could not be removed", .0.len())]
@@ -81,7 +81,7 @@ impl CniError for Error {
             Self::ResolvConf { .. } | Self::Store(_) | Self::Several(_) => ErrorCode::IO,
             Self::RequestedTaken { .. } | Self::Exhausted { .. } => ErrorCode::TRY_AGAIN_LATER,
             Self::Duplicate { .. } | Self::NotReserved { .. } => ErrorCode::INTERNAL,
-            Self::StatusExhausted { .. } | Self::StatusNotWritable(_) => ErrorCode::PLUGIN_NOT_AVAILABLE,
+            Self::StatusExhausted { .. } | Self::StatusNotWritable { .. } => ErrorCode::PLUGIN_NOT_AVAILABLE,
         }
     }
 

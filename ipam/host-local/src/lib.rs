@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use libcni::plugin::{Attachment, Call, Plugin};
-use libcni::store::require_writable;
+use libcni::store::{StoreError, require_writable};
 use libcni::types::{AddResult, AttachmentId, Dns, IpConfig};
 
 use crate::allocate::Taking;
@@ -81,7 +81,8 @@ impl Plugin for HostLocal {
         if let Some(path) = &conf.resolv_conf {
             read_resolv_conf(path)?;
         }
-        require_writable(&conf.place.data_dir.join(&conf.place.network)).map_err(Error::StatusNotWritable)?;
+        require_writable(&conf.place.data_dir.join(&conf.place.network))
+            .map_err(|StoreError { path, source, .. }| Error::StatusNotWritable { path, source })?;
         let Some(store) = Store::find(&conf.place)? else { return Ok(()) };
         let named = store.addresses()?;
         conf.sets.iter().try_for_each(|set| require_free(&store, set, &named))
