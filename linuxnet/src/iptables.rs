@@ -164,6 +164,14 @@ impl Iptables {
         }
     }
 
+    /// Whether what the host calls `iptables` writes nf_tables rules, as far as the file that its name leads to tells
+    /// (`xtables-nft-multi`). Runs nothing.
+    #[must_use]
+    pub fn default_is_nft(&self, family: Family) -> bool {
+        let program = self.find(Variant::Default, family, "restore").ok().and_then(|path| path.canonicalize().ok());
+        program.and_then(|path| Some(path.file_name()?.to_str()?.contains("-nft"))).unwrap_or(false)
+    }
+
     fn lock(&self) -> Result<Lock, IptablesError> {
         if let Some(directory) = self.lock.parent() {
             store::ensure_dir(directory, 0o755).map_err(IptablesError::Lock)?;
@@ -191,12 +199,18 @@ impl Iptables {
 /// Runs nothing.
 #[must_use]
 pub fn has_legacy_nat(family: Family) -> bool {
+    has_legacy(family, "nat")
+}
+
+/// As [`has_legacy_nat`], of any table.
+#[must_use]
+pub fn has_legacy(family: Family, table: &str) -> bool {
     let names = match family {
         Family::V4 => "/proc/thread-self/net/ip_tables_names",
         Family::V6 => "/proc/thread-self/net/ip6_tables_names",
     };
     // The file is absent where the kernel has no legacy iptables.
-    std::fs::read_to_string(names).is_ok_and(|text| text.lines().any(|table| table == "nat"))
+    std::fs::read_to_string(names).is_ok_and(|text| text.lines().any(|line| line == table))
 }
 
 /// Runs `program` and gives it `input`; what it prints.

@@ -51,7 +51,7 @@ mod transaction;
 mod userdata;
 mod value;
 
-pub use chain::{BaseChain, Chain, ChainKind, Hook, Policy, priority};
+pub use chain::{BaseChain, BaseChainEntry, Chain, ChainKind, Hook, Policy, priority};
 pub use element::{Element, ElementData, ElementEntry};
 pub use load::{AddrType, Load};
 pub use removal::Removal;

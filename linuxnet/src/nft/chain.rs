@@ -2,12 +2,14 @@
 
 use super::abi::*;
 use super::{Family, Table};
-use crate::nl::{Attributes, attributes, be32, be64, text};
+use crate::nl::{Attributes, attributes, be32, be64, find, text};
 
 /// Priorities of base chains, as `nft` names them.
 pub mod priority {
     /// Before the routing decision, where destinations are changed (`dstnat`, not in bridge tables).
     pub const DSTNAT: i32 = -100;
+    /// After all others of the hook.
+    pub const LAST: i32 = i32::MAX;
     /// Where packets are filtered (`filter`, not in bridge tables).
     pub const FILTER: i32 = 0;
     /// After everything, where sources are changed (`srcnat`, not in bridge tables).
@@ -96,6 +98,47 @@ impl BaseChain<'_> {
                 ChainKind::Nat => "nat",
             },
         );
+    }
+}
+
+/// A base chain of the kernel, of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChainEntry {
+    /// The family of its table.
+    pub family: Family,
+    /// The name of its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// What happens at its end; `None` for one without (those of devices).
+    pub policy: Option<Policy>,
+    hook: u32,
+}
+
+impl BaseChainEntry {
+    /// Its table.
+    #[must_use]
+    pub fn table(&self) -> Table<'_> {
+        Table::new(self.family, &self.table)
+    }
+
+    /// Whether it is called from `hook`.
+    #[must_use]
+    pub fn is_at(&self, hook: Hook) -> bool {
+        self.hook == hook.number()
+    }
+
+    /// From the attributes of a NEWCHAIN message; `None` if it is no base chain, or of another family.
+    pub(super) fn decode(wanted: Family, family: u8, payload: &[u8]) -> Option<Self> {
+        let hook = find(find(payload, NFTA_CHAIN_HOOK)?, NFTA_HOOK_HOOKNUM).and_then(be32)?;
+        let policy = match find(payload, NFTA_CHAIN_POLICY).and_then(be32).map(u32::cast_signed) {
+            Some(NF_DROP) => Some(Policy::Drop),
+            Some(_) => Some(Policy::Accept),
+            None => None,
+        };
+        let named = |kind| find(payload, kind).map(text);
+        (family == wanted.number()).then_some(())?;
+        Some(Self { family: wanted, table: named(NFTA_CHAIN_TABLE)?, name: named(NFTA_CHAIN_NAME)?, policy, hook })
     }
 }
 

@@ -18,6 +18,10 @@ pub(super) enum Step {
     VerdictMap { loads: Vec<Load>, map: String },
     DnatByMap { family: Family, loads: Vec<Load>, map: String },
     WasDnat,
+    IsAnswer,
+    HasMark { mask: u32, value: u32 },
+    SetMark { mask: u32, value: u32 },
+    XtMatch { name: &'static str, revision: u32, info: Vec<u8> },
     Counter,
     Masquerade,
     Verdict(Verdict),
@@ -68,7 +72,23 @@ impl<'a> Encoder<'a> {
                 self.lookup(map, Some(register(0)), false);
                 self.dnat(*family);
             }
-            Step::WasDnat => self.was_dnat(),
+            Step::WasDnat => self.connection(NFT_CT_STATUS, IPS_DST_NAT),
+            Step::IsAnswer => self.connection(NFT_CT_STATE, CT_ESTABLISHED_RELATED),
+            Step::HasMark { mask, value } => {
+                self.load(Load::Mark, 0, Load::Mark.size());
+                self.mask(&mask.to_ne_bytes(), &[0; 4]);
+                self.compare(&value.to_ne_bytes(), false);
+            }
+            Step::SetMark { mask, value } => {
+                self.load(Load::Mark, 0, Load::Mark.size());
+                self.mask(&(!mask).to_ne_bytes(), &value.to_ne_bytes());
+                self.expression("meta", |a| {
+                    a.be32(NFTA_META_KEY, NFT_META_MARK).be32(NFTA_META_SREG, register(0));
+                });
+            }
+            Step::XtMatch { name, revision, info } => self.expression("match", |a| {
+                a.string(NFTA_MATCH_NAME, name).be32(NFTA_MATCH_REV, *revision).bytes(NFTA_MATCH_INFO, info);
+            }),
             Step::Counter => self.expression("counter", |a| {
                 a.be64(NFTA_COUNTER_BYTES, 0).be64(NFTA_COUNTER_PACKETS, 0);
             }),
@@ -149,14 +169,14 @@ impl<'a> Encoder<'a> {
             }
             _ => {
                 self.load(load, 0, load.size());
-                self.mask(&mask);
+                self.mask(&mask, &vec![0; mask.len()]);
                 self.compare(&address, negated);
             }
         }
     }
 
-    /// Keeps only these bits of the first register.
-    fn mask(&mut self, mask: &[u8]) {
+    /// Keeps only the bits of `mask` in the first register, then flips those of `flip`.
+    fn mask(&mut self, mask: &[u8], flip: &[u8]) {
         self.expression("bitwise", |a| {
             a.be32(NFTA_BITWISE_SREG, register(0))
                 .be32(NFTA_BITWISE_DREG, register(0))
@@ -165,7 +185,7 @@ impl<'a> Encoder<'a> {
                     d.bytes(NFTA_DATA_VALUE, mask);
                 })
                 .nest(NFTA_BITWISE_XOR, |d| {
-                    d.bytes(NFTA_DATA_VALUE, &vec![0; mask.len()]);
+                    d.bytes(NFTA_DATA_VALUE, flip);
                 });
         });
     }
@@ -192,11 +212,12 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    fn was_dnat(&mut self) {
+    /// Only if this property of the connection has one of these bits.
+    fn connection(&mut self, key: u32, bits: u32) {
         self.expression("ct", |a| {
-            a.be32(NFTA_CT_DREG, register(0)).be32(NFTA_CT_KEY, NFT_CT_STATUS);
+            a.be32(NFTA_CT_DREG, register(0)).be32(NFTA_CT_KEY, key);
         });
-        self.mask(&IPS_DST_NAT.to_ne_bytes());
+        self.mask(&bits.to_ne_bytes(), &[0; 4]);
         self.compare(&[0; 4], true);
     }
 }

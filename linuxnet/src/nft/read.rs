@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::abi::*;
-use super::chain::Chain;
+use super::chain::{BaseChainEntry, Chain};
 use super::element::{ElementEntry, by_key};
 use super::rule::RuleEntry;
 use super::set::SetEntry;
@@ -91,6 +91,16 @@ impl Nfnetlink {
         let a = Attributes::new();
         self.dump(&ask(table.family, NFT_MSG_GETCHAIN, &a), |family, payload| Chain::decode(table, family, payload))
             .map_err(|cause| NetlinkError::new(format!("list the chains of table {table}"), cause))
+    }
+
+    /// The base chains of all tables of a family.
+    ///
+    /// # Errors
+    /// As [`Nfnetlink::table_exists`].
+    pub fn base_chains(&mut self, family: Family) -> Result<Vec<BaseChainEntry>, NetlinkError> {
+        let a = Attributes::new();
+        self.dump(&ask(family, NFT_MSG_GETCHAIN, &a), |of, payload| BaseChainEntry::decode(family, of, payload))
+            .map_err(|cause| NetlinkError::new(format!("list the base chains of family {}", family.as_str()), cause))
     }
 
     /// All sets and maps of a table; none if it does not exist.

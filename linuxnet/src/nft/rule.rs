@@ -12,6 +12,12 @@ use super::userdata;
 use super::value::Field;
 use crate::nl::{Attributes, attributes, be32, be64, find, text};
 
+/// `XT_MAX_COMMENT_LEN`: a comment of iptables with its terminating zero.
+const XT_COMMENT_BYTES: usize = 256;
+
+/// `XT_ALIGN(sizeof(struct xt_mark_mtinfo1))`: a value, a mask, and whether to negate.
+const XT_MARK_BYTES: usize = 16;
+
 /// What happens to a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -132,6 +138,42 @@ impl Rule {
         self.then(Step::WasDnat)
     }
 
+    /// Only if the packet answers another, or belongs to what another began: `ct state established,related`.
+    #[must_use]
+    pub fn is_answer(self) -> Self {
+        self.then(Step::IsAnswer)
+    }
+
+    /// Only if these bits of the packet mark have this value: `meta mark & 0x1000 == 0x1000`.
+    #[must_use]
+    pub fn has_mark(self, mask: u32, value: u32) -> Self {
+        self.then(Step::HasMark { mask, value })
+    }
+
+    /// Gives these bits of the packet mark this value: `meta mark set meta mark & 0xffffefff | 0x1000`.
+    #[must_use]
+    pub fn set_mark(self, mask: u32, value: u32) -> Self {
+        self.then(Step::SetMark { mask, value: value & mask })
+    }
+
+    /// Only if these bits of the packet mark have this value, as iptables writes it (`-m mark --mark 0x1000/0x1000`).
+    #[must_use]
+    pub fn xt_mark(self, mask: u32, value: u32) -> Self {
+        // `struct xt_mark_mtinfo1`, as large as `XT_ALIGN` makes it.
+        let mut info = [value.to_ne_bytes(), mask.to_ne_bytes()].concat();
+        info.resize(XT_MARK_BYTES, 0);
+        self.then(Step::XtMatch { name: "mark", revision: 1, info })
+    }
+
+    /// An iptables comment, as iptables-nft writes and shows it (`-m comment --comment TEXT`): at most 255 bytes.
+    #[must_use]
+    pub fn xt_comment(self, text: &str) -> Self {
+        // `struct xt_comment_info`.
+        let mut info = text.as_bytes().to_vec();
+        info.resize(XT_COMMENT_BYTES, 0);
+        self.then(Step::XtMatch { name: "comment", revision: 0, info })
+    }
+
     /// Counts what comes this far: `counter`.
     #[must_use]
     pub fn counter(self) -> Self {
@@ -243,6 +285,13 @@ impl Expression {
             _ => return None,
         };
         find(data, NFTA_DATA_VALUE)
+    }
+
+    /// The iptables comment that it is (`-m comment`), if it is one.
+    #[must_use]
+    pub fn xt_comment(&self) -> Option<String> {
+        let is_comment = self.name == "match" && text(find(&self.attributes, NFTA_MATCH_NAME)?) == "comment";
+        is_comment.then(|| find(&self.attributes, NFTA_MATCH_INFO).map(text))?
     }
 
     pub(super) fn decode_all(list: &[u8]) -> Vec<Self> {
