@@ -52,7 +52,9 @@ impl Firewall {
         for plugin in conflist["plugins"].as_array_mut().into_iter().flatten() {
             match plugin["type"].as_str() {
                 Some("bridge" | "ptp") => plugin["ipMasqBackend"] = json!(self.setting()),
-                Some("portmap") => plugin["backend"] = json!(self.setting()),
+                // A test that lets the plugin choose says so.
+                Some("firewall") if !plugin["backend"].is_null() => {}
+                Some("portmap" | "firewall") => plugin["backend"] = json!(self.setting()),
                 _ => {}
             }
         }

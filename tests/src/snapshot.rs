@@ -56,15 +56,29 @@ fn is_infrastructure(line: &str, bridges: &[&str]) -> bool {
         (Some("link"), Some("bridge")) => true,
         (Some("address" | "route"), Some(device)) => bridges.contains(&device),
         (Some("nft"), Some("table" | "set" | "map" | "flowtable")) => true,
-        (Some("nft"), Some("chain")) => !line.contains("CNI-") || line.contains("CNI-HOSTPORT-"),
-        (Some("nft"), Some("rule")) => !line.contains("comment:") || is_fixed_rule(line),
-        (Some("iptables"), _) => line.contains("CNI-HOSTPORT-") && is_fixed_rule(line),
+        (Some("nft"), Some("chain")) => !line.contains("CNI-") || CHAINS_FOR_ALL.iter().any(|c| line.contains(c)),
+        (Some("nft"), Some("rule")) => (!line.contains("comment:") && is_for_all(line)) || is_fixed_rule(line),
+        (Some("iptables"), _) => {
+            CHAINS_FOR_ALL.iter().any(|c| line.contains(c)) && is_fixed_rule(line) && is_for_all(line)
+        }
         (Some("file"), Some(name)) => {
             let name = name.rsplit('/').next().unwrap_or(name);
             name.parse::<std::net::IpAddr>().is_err()
         }
         _ => false,
     }
+}
+
+/// Chains of iptables that stay between attachments.
+const CHAINS_FOR_ALL: [&str; 5] =
+    ["CNI-HOSTPORT-", "CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION-STAGE-", "CNI-FERRULE-TAGS"];
+
+/// Whether a rule of `firewall` is for no address and no bridge: there are some without a comment.
+fn is_for_all(line: &str) -> bool {
+    let of_firewall =
+        line.contains("CNI-FORWARD") || line.contains("CNI-ISOLATION-STAGE-") || line.contains("CNI-FERRULE-TAGS");
+    let names = ["\"saddr\"", "\"daddr\"", "iifname", "oifname", " -s ", " -d ", " -i ", " -o "];
+    !of_firewall || !names.iter().any(|name| line.contains(name))
 }
 
 /// A rule that serves all attachments: its text names no container. (The plugins tag the others by a comment.)

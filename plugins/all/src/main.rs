@@ -8,6 +8,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> std::process::ExitCode {
     libcni::plugin::main_multicall(&[
         &bridge::Bridge,
+        &firewall::Firewall,
         &host_local::HostLocal,
         &loopback::Loopback,
         &portmap::Portmap,

@@ -1,0 +1,4 @@
+//! The executable `firewall`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&firewall::Firewall)
+}
