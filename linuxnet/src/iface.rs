@@ -1,4 +1,4 @@
-//! A plugin's result and a container's interface: [`apply`] makes the second as the first says, [`verify`] tells
+//! A plugin's result and a container's interface: [`apply()`] makes the second as the first says, [`verify()`] tells
 //! what differs.
 
 mod applied;

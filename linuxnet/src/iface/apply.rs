@@ -98,7 +98,7 @@ pub struct Options {
 pub enum Subnets {
     /// They are on the link: the kernel's own route.
     OnLink,
-    /// By the gateway, which alone is on the link ([`gateway_routes`](super::gateway_routes)). The subnet of an
+    /// By the gateway, which alone is on the link ([`gateway_routes`]). The subnet of an
     /// address without a gateway is on the link.
     ViaGateway,
 }

@@ -12,6 +12,7 @@ fn main() -> std::process::ExitCode {
         &host_local::HostLocal,
         &loopback::Loopback,
         &portmap::Portmap,
+        &ptp::Ptp,
         &static_ipam::Static,
     ])
 }

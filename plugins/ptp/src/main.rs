@@ -1,0 +1,4 @@
+//! The executable `ptp`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&ptp::Ptp)
+}
