@@ -26,6 +26,7 @@ pub mod bed;
 mod binaries;
 mod chain;
 mod container;
+mod fault;
 mod firewall;
 mod node;
 mod packets;

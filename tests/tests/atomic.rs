@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use ferrule_tests::{Container, Failure, Feature, Firewall, Invocation, Network, Node, Output, eventually, require};
+use ferrule_tests::{Container, Failure, Feature, Firewall, Network, Node, Output, eventually, require};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -89,18 +89,6 @@ fn sigterm_is_obeyed_when_ipam_has_answered_all_the_same() {
     assert_eq!(failure.code, TRY_AGAIN_LATER, "{failure:?}");
 }
 
-/// Runs `invocation` so that its request number `which` to the kernel (`syscalls`, together) fails with `fault`; and
-/// whether it made so many.
-fn with_fault(invocation: Invocation, node: &Node, syscalls: &str, fault: &str, which: usize) -> (Output, bool) {
-    let trace = node.dir().join("trace");
-    let log = trace.to_str().unwrap();
-    let (filter, inject) = (format!("trace={syscalls}"), format!("inject={syscalls}:error={fault}:when={which}"));
-    let wrapper = ["strace", "-f", "-qq", "-o", log, "-e", &filter, "-e", &inject];
-    let output = invocation.wrapped_in(&wrapper).run(&node.host);
-    let was_injected = std::fs::read_to_string(&trace).unwrap().contains("(INJECTED)");
-    (output, was_injected)
-}
-
 /// ADDs, of which the first fails at its first request, the second at its second, and so on until there is none so far.
 fn fails_at_each_request(firewall: Firewall, keys: &Value, is_fresh: bool, syscalls: &str, fault: &str) {
     let Some(node) = Node::start_with(firewall) else { return };
@@ -120,7 +108,7 @@ fn fails_at_each_request(firewall: Firewall, keys: &Value, is_fresh: bool, sysca
         }
         let container = node.container("a");
         let invocation = network.invocation("ADD", 0, Some(&container), &Value::Null);
-        let (outcome, was_injected) = with_fault(invocation, &node, syscalls, fault, which);
+        let (outcome, was_injected) = invocation.with_fault(&node, syscalls, &format!("error={fault}"), which);
         let at = format!("{fault} at request {which}");
         match outcome.reply() {
             // A request that may fail: then everything is there all the same.
@@ -202,7 +190,7 @@ fn del_fails_at_each_request(firewall: Firewall, keys: &Value, syscalls: &str, f
         let container = node.container("a");
         let result = network.add(&container).expect("ADD");
         let invocation = network.invocation("DEL", 0, Some(&container), &result);
-        let (outcome, was_injected) = with_fault(invocation, &node, syscalls, fault, which);
+        let (outcome, was_injected) = invocation.with_fault(&node, syscalls, &format!("error={fault}"), which);
         let at = format!("DEL with {fault} at request {which}");
         if let Err(failure) = outcome.reply() {
             assert!(was_injected, "{failure:?}");
