@@ -1,6 +1,6 @@
-//! Whose is it? The names that firewall state carries, so that DEL and GC find it without the interface.
+//! Whose is it? The names that firewall state and links carry, so that DEL and GC find them without the interface.
 //!
-//! [`Tag`] is ours: a comment of at most [`Tag::MAX_BYTES`] bytes on an element or rule. [`chain_name`] and
+//! [`Tag`] is ours: a comment of at most [`Tag::MAX_BYTES`] bytes on an element or rule. [`chain_name`], [`link_name`] and
 //! [`short_hash`] are what the Go reference plugins use (their `utils.MustFormatChainNameWithPrefix` and
 //! `utils.MustFormatHashWithPrefix`): their leavings are found by them, and our iptables chains are named so too.
 
@@ -21,6 +21,9 @@ const CONTAINER_ID_MAX: usize = 64;
 
 /// The length of iptables chain names that the reference makes, in bytes (`maxChainLength`).
 const CHAIN_NAME_LEN: usize = 28;
+
+/// The longest name of a link, in bytes.
+const LINK_NAME_LEN: usize = 15;
 
 /// Which attachment a piece of firewall state belongs to, as text: `<network> <container id> <ifname>[ <host veth>]`.
 ///
@@ -191,6 +194,15 @@ pub fn chain_name(prefix: &str, network: &NetworkName, container_id: &ContainerI
     name
 }
 
+/// The name that the reference gives a link of a container in a network: `prefix` and the beginning of the hexadecimal
+/// SHA-512 of both names together, 15 bytes in all (`IFNAMSIZ` less its NUL). It does not depend on the interface.
+#[must_use]
+pub fn link_name(prefix: &str, network: &NetworkName, container_id: &ContainerId) -> String {
+    let mut name = format!("{prefix}{}", sha512_hex(&[network.as_str(), container_id.as_str()]));
+    name.truncate(LINK_NAME_LEN);
+    name
+}
+
 /// The first 16 hexadecimal digits of the SHA-512 of `text`: what the reference calls networks and attachments in
 /// the comments of its nftables rules.
 #[must_use]
@@ -241,6 +253,12 @@ mod tests {
         ] {
             assert_eq!(chain_name(prefix, &network(net), &container_id.parse().unwrap()), chain);
         }
+    }
+
+    #[test]
+    fn link_names_are_the_references() {
+        // A run of its bandwidth.
+        assert_eq!(link_name("bwp", &network("mynet"), &"ctr1".parse().unwrap()), "bwp5145007e2a84");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::netlink::{Mode, Netlink, Request};
 use crate::nl::{Attributes, find, ne32, text};
 
 pub use ingress::ensure_ingress;
-pub use redirect::redirect;
+pub use redirect::{GONE, redirect};
 pub use tbf::{Tbf, TbfState, set_tbf};
 
 /// `TC_H_ROOT` of linux/pkt_sched.h: the parent of what a link sends by.

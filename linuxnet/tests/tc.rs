@@ -85,6 +85,8 @@ fn what_comes_in_is_redirected_to_one_link() {
     assert_eq!((&filter["protocol"], &filter["pref"]), (&"all".into(), &1.into()));
     assert_eq!(filter["options"]["actions"][0]["to_dev"], "ifb9");
 
+    host.remove_link(Dev::from(&made[1])).unwrap();
+    assert_eq!(host.redirections(dev).unwrap(), [tc::GONE]);
     host.remove_ingress(dev).unwrap();
     host.remove_ingress(dev).unwrap();
     assert_eq!(host.redirections(dev).unwrap(), [0u32; 0]);

@@ -39,6 +39,9 @@ const MATCH_ALL: [u8; 32] = {
     selector
 };
 
+/// The index of no link: packets that are redirected there are dropped.
+pub const GONE: u32 = 0;
+
 /// Sends all that comes in by `from` to `to`, as if it left by that; in place of an earlier such redirection
 /// (`tc filter replace dev FROM ingress protocol all pref 1 handle 800::800 u32 match u32 0 0
 /// action mirred egress redirect dev TO`). `from` needs [`ensure_ingress`](super::ensure_ingress) before.
@@ -62,7 +65,8 @@ pub fn redirect(from: Dev<'_>, to: Dev<'_>) -> Request {
 }
 
 impl Netlink {
-    /// The indexes of the links that `u32` filters send to what comes in by a link (`tc filter show dev DEV ingress`).
+    /// The indexes of the links that `u32` filters send to what comes in by a link (`tc filter show dev DEV ingress`);
+    /// [`GONE`] for a link that is not there any more.
     ///
     /// # Errors
     /// If the kernel cannot be asked.

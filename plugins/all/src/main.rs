@@ -7,6 +7,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> std::process::ExitCode {
     libcni::plugin::main_multicall(&[
+        &bandwidth::Bandwidth,
         &bridge::Bridge,
         &firewall::Firewall,
         &host_local::HostLocal,
