@@ -20,7 +20,7 @@ use crate::packet::{
     RouteType,
 };
 
-pub use saved::SavedRoute;
+pub use saved::{SavedRoute, put_back};
 
 /// The number of the main routing table.
 pub const MAIN: u32 = 254;

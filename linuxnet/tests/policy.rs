@@ -6,6 +6,7 @@ mod support;
 
 use linuxnet::link::{self, Dev};
 use linuxnet::netlink::Netlink;
+use linuxnet::route;
 use linuxnet::rule::{self, Rule};
 use support::{Bed, json, output, skip};
 
@@ -114,6 +115,9 @@ fn a_saved_route_loses_nothing_in_another_table() {
     }
     assert_eq!(without_link_local(listed("main")), "");
     assert_eq!(output(&bed.container, "ip route show").trim(), "10.6.0.0/16 dev lo scope link");
+    route::put_back(&mut netlink, dev, &saved).unwrap();
+    assert_eq!(without_link_local(listed("main")), before);
+    assert_eq!(without_link_local(listed("1000")), "");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{Invocation, Node, Output};
 
 impl Invocation {
     /// Runs it on the host of `node` so that its request number `which` to the kernel (system calls `syscalls`,
-    /// together) meets `fault`: `error=ENOBUFS`, or `signal=KILL`, which comes after the request is done. And whether
+    /// together) meets `fault`: `error=ENOBUFS`, or `signal=KILL`, before which the request is not made. And whether
     /// it made so many.
     ///
     /// # Panics

@@ -4,11 +4,11 @@ use nix::libc;
 
 use crate::error::NetlinkError;
 use crate::link::Dev;
-use crate::netlink::{Mode, Netlink, Request};
+use crate::netlink::{Batch, Mode, Netlink, Request};
 use crate::nl::{Attributes, attributes, ne32};
 use crate::packet::{AddressFamily, RouteAttribute, RouteMessage};
 
-use super::{Route, doing, expand, parse_common};
+use super::{LOCAL, MAIN, Route, doing, expand, parse_common};
 
 /// The length of `struct rtmsg`, and where in it the table, the maker and the flags (u32) stand.
 const HEADER: usize = 12;
@@ -37,6 +37,7 @@ pub struct SavedRoute {
     pub is_automatic: bool,
     /// All its next hops are by one link.
     by_one_link: bool,
+    /// The kernel's message as [`plain`] leaves it.
     message: Vec<u8>,
 }
 
@@ -58,31 +59,40 @@ impl SavedRoute {
         Request::of_bytes(words, libc::RTM_DELROUTE, Mode::Change, self.request(self.route.table))
     }
 
-    /// The kernel's message, as a request may have it.
+    /// The message with its table, which has one byte in the header: larger numbers stand in the attribute alone.
     fn request(&self, table: u32) -> Vec<u8> {
-        let (header, rest) = self.message.split_at(HEADER.min(self.message.len()));
-        let mut request = header.to_vec();
+        let mut request = self.message.clone();
         set(&mut request, TABLE, u8::try_from(table).unwrap_or_default());
-        // Flags are u32 in the host's byte order; all that can be asked for is in the lowest byte.
-        let onlink = header.get(FLAGS..).and_then(ne32).unwrap_or_default() & u32::from(ONLINK);
-        request.truncate(FLAGS);
-        request.extend_from_slice(&onlink.to_ne_bytes());
-        let mut kept = Attributes::new();
-        for (kind, value) in attributes(rest) {
-            match kind {
-                libc::RTA_TABLE | RTA_CACHEINFO | RTA_NH_ID => {}
-                libc::RTA_MULTIPATH => {
-                    kept.bytes(kind, &plain_hops(value));
-                }
-                _ => {
-                    kept.bytes(kind, value);
-                }
-            }
-        }
-        kept.bytes(libc::RTA_TABLE, &table.to_ne_bytes());
-        request.extend_from_slice(kept.as_bytes());
+        let mut attribute = Attributes::new();
+        attribute.bytes(libc::RTA_TABLE, &table.to_ne_bytes());
+        request.extend_from_slice(attribute.as_bytes());
         request
     }
+}
+
+/// A message of the kernel as a request may have it: without its table, and without what tells its state.
+fn plain(message: &[u8]) -> Vec<u8> {
+    let (header, rest) = message.split_at(HEADER.min(message.len()));
+    // The flags are u32 in the host's byte order; all that can be asked for is in the lowest byte.
+    let onlink = header.get(FLAGS..).and_then(ne32).unwrap_or_default() & u32::from(ONLINK);
+    let mut plain = header.to_vec();
+    plain.truncate(FLAGS);
+    plain.extend_from_slice(&onlink.to_ne_bytes());
+    set(&mut plain, TABLE, 0);
+    let mut kept = Attributes::new();
+    for (kind, value) in attributes(rest) {
+        match kind {
+            libc::RTA_TABLE | RTA_CACHEINFO | RTA_NH_ID => {}
+            libc::RTA_MULTIPATH => {
+                kept.bytes(kind, &plain_hops(value));
+            }
+            _ => {
+                kept.bytes(kind, value);
+            }
+        }
+    }
+    plain.extend_from_slice(kept.as_bytes());
+    plain
 }
 
 /// The next hops without what the kernel says of their state.
@@ -126,6 +136,21 @@ impl Netlink {
     }
 }
 
+/// Has a link the routes that were saved, and no others: what is missing comes back, what is new goes. For undoing. The
+/// kernel's own new routes in the main table stay.
+///
+/// # Errors
+/// The first request that failed; the others are made all the same.
+pub fn put_back(netlink: &mut Netlink, dev: Dev<'_>, saved: &[SavedRoute]) -> Result<(), NetlinkError> {
+    let now = netlink.save_routes(dev)?;
+    let is_the_kernels = |is: &SavedRoute| is.is_automatic && is.route.table == MAIN;
+    let new = now.iter().filter(|is| !saved.contains(is) && !is_the_kernels(is));
+    let missing = saved.iter().filter(|was| !now.contains(was) && was.route.table != LOCAL);
+    let removals = new.map(|is| is.remove(dev));
+    let changes: Batch = removals.chain(missing.map(|was| was.restore(dev, was.route.table))).collect();
+    changes.send(netlink)
+}
+
 /// Reads an `RTM_NEWROUTE`. `None`: it is of another type, or cut off.
 fn parse(message: &[u8]) -> Option<SavedRoute> {
     let (route, hops) = parse_common(message)?;
@@ -136,7 +161,7 @@ fn parse(message: &[u8]) -> Option<SavedRoute> {
         is_automatic: matches!(protocol, Some(RTPROT_KERNEL | RTPROT_RA)),
         by_one_link: expanded.iter().all(|hop| hop.link == route.link),
         route,
-        message: message.to_vec(),
+        message: plain(message),
     })
 }
 

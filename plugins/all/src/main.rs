@@ -14,6 +14,7 @@ fn main() -> std::process::ExitCode {
         &loopback::Loopback,
         &portmap::Portmap,
         &ptp::Ptp,
+        &sbr::Sbr,
         &static_ipam::Static,
     ])
 }
