@@ -93,6 +93,21 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
     })
 }
 
+/// Removes what processes that were killed in [`write_atomic`] left unfinished in `dir`, whoever they worked for. Others
+/// may be writing there.
+///
+/// # Errors
+/// The first [`StoreError`], after trying everything.
+pub fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with('.'));
+        let pid = name.and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse::<u32>().ok());
+        pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    };
+    let faults = files(dir)?.into_iter().filter(is_left).filter_map(|path| remove_file(&path).err());
+    faults.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The content of `path`; `None` if there is no such file.
 ///
 /// # Errors
@@ -192,6 +207,20 @@ mod tests {
         remove_file(&path).unwrap();
         remove_file(&path).unwrap();
         assert_eq!(read_if_present(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn only_what_nobody_finishes_any_more_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, hidden) = (format!(".state.{}", std::process::id()), ".hidden.file".to_owned());
+        // Greater than any process id can be.
+        for name in [".state.99999999", &ours, &hidden, "state.99999999"] {
+            File::create(dir.path().join(name)).unwrap();
+        }
+        remove_unfinished(dir.path()).unwrap();
+        let left: Vec<_> = files(dir.path()).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
+        assert_eq!(left, [hidden.as_str(), ours.as_str(), "state.99999999"]);
+        remove_unfinished(&dir.path().join("missing")).unwrap();
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, statvfs};
+
 const ROOT: &str = "/proc/sys";
 
 /// What went wrong with a setting.
@@ -15,6 +18,9 @@ pub enum SysctlError {
     /// The key would leave /proc/sys, or is empty.
     #[error("invalid sysctl key \"{0}\"")]
     Key(String),
+    /// No setting can be written.
+    #[error("/proc/sys is mounted read-only")]
+    ReadOnly,
     /// It cannot be read.
     #[error("cannot read sysctl {key}")]
     Read {
@@ -39,9 +45,16 @@ impl SysctlError {
     /// Whether the kernel has no such setting (or the link that it is of is gone).
     #[must_use]
     pub fn is_not_found(&self) -> bool {
+        self.errno() == Some(Errno::ENOENT)
+    }
+
+    /// The error number, if a system call gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Key(_) => false,
-            Self::Read { source, .. } | Self::Write { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Key(_) => None,
+            Self::ReadOnly => Some(Errno::EROFS),
+            Self::Read { source, .. } | Self::Write { source, .. } => source.raw_os_error().map(Errno::from_raw),
         }
     }
 }
@@ -108,6 +121,24 @@ pub fn ignore_router_advertisements(link: &str) -> Result<(), SysctlError> {
     }
 }
 
+/// Whether there is such a setting.
+#[must_use]
+pub fn exists(key: &str) -> bool {
+    path(key).is_ok_and(|path| path.exists())
+}
+
+/// Whether settings can be written: /proc/sys is not mounted read-only, as it is in containers.
+///
+/// # Errors
+/// [`SysctlError::ReadOnly`].
+pub fn require_writable() -> Result<(), SysctlError> {
+    match statvfs(ROOT) {
+        Ok(mount) if mount.flags().contains(FsFlags::ST_RDONLY) => Err(SysctlError::ReadOnly),
+        // Where it cannot be told, the first write will.
+        _ => Ok(()),
+    }
+}
+
 fn path(key: &str) -> Result<PathBuf, SysctlError> {
     let dotted = key.find(['.', '/']).is_some_and(|at| key.as_bytes().get(at) == Some(&b'.'));
     let relative: String = if dotted { key.chars().map(swap).collect() } else { key.to_owned() };
@@ -147,6 +178,7 @@ mod tests {
     fn reads_and_says_what_is_missing() {
         assert!(!read("kernel/ostype").unwrap().ends_with('\n'));
         assert!(!ensure("kernel.ostype", "Linux").unwrap());
+        assert!(exists("kernel.ostype") && !exists("kernel.osstype") && !exists("../meminfo"));
         let error = read("net/ipv4/conf/nowhere0/forwarding").unwrap_err();
         assert_eq!(error.to_string(), "cannot read sysctl net/ipv4/conf/nowhere0/forwarding");
         assert!(error.is_not_found());

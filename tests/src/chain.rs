@@ -119,7 +119,9 @@ impl Network {
             .try_for_each(|index| self.run(self.invocation("STATUS", index, None, &Value::Null)).reply().map(drop))
     }
 
-    fn run(&self, invocation: Invocation) -> Output {
+    /// Runs a plugin on the network's host, executed as the network's plugins are.
+    #[must_use]
+    pub fn run(&self, invocation: Invocation) -> Output {
         let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
         let invocation = invocation.wrapped_in(&wrapper);
         if self.here { invocation.run_here() } else { invocation.run(&self.host) }

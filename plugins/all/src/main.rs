@@ -16,5 +16,6 @@ fn main() -> std::process::ExitCode {
         &ptp::Ptp,
         &sbr::Sbr,
         &static_ipam::Static,
+        &tuning::Tuning,
     ])
 }

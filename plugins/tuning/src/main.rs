@@ -1,0 +1,4 @@
+//! The executable `tuning`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&tuning::Tuning)
+}
