@@ -1,7 +1,7 @@
 //! An ADD that fails or is killed anywhere leaves nothing that DEL does not take back; a DEL that fails is done by the
 //! next.
 
-use ferrule_tests::{Invocation, Network, Output};
+use ferrule_tests::{Network, Output};
 use serde_json::{Value, json};
 
 use crate::{Bed, assert_says};
@@ -41,16 +41,6 @@ fn a_data_directory_that_cannot_be_changes_nothing_and_status_says_so() {
     assert_says(&bed.network(&keys).status().unwrap_err(), 50, &["file/below", "Not a directory"]);
 }
 
-/// `invocation` with this happening to its request number `which` to the kernel; and whether it made so many.
-fn with_fault(bed: &Bed, invocation: Invocation, syscall: &str, fault: &str, which: usize) -> (Output, bool) {
-    let trace = bed.node.dir().join("trace");
-    let (filter, inject) = (format!("trace={syscall}"), format!("inject={syscall}:{fault}:when={which}"));
-    let wrapper = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap(), "-e", &filter, "-e", &inject];
-    let output = invocation.wrapped_in(&wrapper).run(&bed.node.host);
-    let trace = std::fs::read_to_string(&trace).unwrap();
-    (output, trace.contains("INJECTED") || trace.contains("killed by SIGKILL"))
-}
-
 /// Runs `verb` again and again, so that the first time its first request fails, the second time its second, and so on;
 /// `then` looks at each outcome.
 fn at_each_request(
@@ -63,7 +53,7 @@ fn at_each_request(
     for which in 1.. {
         assert!(which < 200, "there is no end of requests");
         let invocation = network.invocation(verb, 0, Some(&bed.container), &bed.prev_result());
-        let (output, was_injected) = with_fault(bed, invocation, syscall, fault, which);
+        let (output, was_injected) = invocation.with_fault(&bed.node, syscall, fault, which);
         then(&output, &format!("{verb} with {fault} at {syscall} number {which}"));
         if !was_injected {
             assert!(which > 1, "nothing was injected: strace does not work here");
