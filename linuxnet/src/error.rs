@@ -92,6 +92,12 @@ impl NetlinkError {
         matches!(&self.source, Cause::Refused(refusal) if refusal.errno == Errno::EOPNOTSUPP && is_said(refusal))
     }
 
+    /// Whether the kernel knows no such operation (`EOPNOTSUPP`): it is older.
+    #[must_use]
+    pub fn is_unsupported_operation(&self) -> bool {
+        self.errno() == Some(Errno::EOPNOTSUPP)
+    }
+
     /// Whether the kernel said no. Otherwise it may have done what was asked, and the answer was lost.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self.source, Cause::Refused(_))

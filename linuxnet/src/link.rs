@@ -1,5 +1,6 @@
 //! Links: found, made, changed, removed (`ip link`).
 
+mod alt_name;
 mod bridge;
 mod bridge_vlan;
 mod create;
@@ -8,6 +9,7 @@ mod ifb;
 mod ipvlan;
 mod macvlan;
 mod mode;
+mod moving;
 mod owned;
 mod peer;
 #[cfg(test)]
@@ -17,10 +19,7 @@ mod veth;
 mod vlan;
 mod vrf;
 
-use std::os::fd::{AsFd, AsRawFd};
-
 use libcni::json::FieldError;
-use libcni::netns::Netns;
 use libcni::types::MacAddr;
 use nix::libc;
 
@@ -29,6 +28,7 @@ use crate::netlink::{Mode, Netlink, Request};
 use crate::nl::{attributes, find, ne32, text};
 use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 
+pub use alt_name::{ALT_NAME_MAX, add_alt_name, remove_alt_name};
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
 pub use bridge_vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 pub use create::{LinkError, random_mac};
@@ -36,6 +36,7 @@ pub use ifb::Ifb;
 pub use ipvlan::IpvlanMode;
 pub use macvlan::{Macvlan, MacvlanMode};
 pub use mode::UnknownMode;
+pub use moving::{move_as, move_to};
 pub use owned::owned_name;
 pub use upper::Upper;
 pub use veth::Veth;
@@ -95,6 +96,8 @@ pub struct Link {
     pub link_netns_id: Option<u32>,
     /// Its alias (`ifalias`).
     pub alias: Option<String>,
+    /// Its alternative names.
+    pub alt_names: Vec<String>,
     /// What a bridge is set to; `None` for other links.
     pub bridge: Option<BridgeState>,
     /// What it is set to as a bridge's port; `None` for other links.
@@ -278,13 +281,6 @@ pub fn rename(dev: Dev<'_>, name: &str) -> Request {
     set(dev, LinkAttribute::IfName(name.to_owned()), format!("rename {} to {name}", dev.name))
 }
 
-/// Moves a link to another namespace under its name (`ip link set DEV netns NETNS`). It waits for RCU: some 15 ms.
-#[must_use]
-pub fn move_to(dev: Dev<'_>, netns: &Netns) -> Request {
-    let attribute = LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd());
-    set(dev, attribute, format!("move {} to network namespace \"{}\"", dev.name, netns.path().display()))
-}
-
 /// Has a link announce its IPv4 addresses by gratuitous ARP when it comes up: sysctl `net/ipv4/conf/DEV/arp_notify`,
 /// without entering the link's namespace for /proc.
 #[must_use]
@@ -343,6 +339,7 @@ fn parse(message: &[u8]) -> Option<Link> {
         peer_index: None,
         link_netns_id: None,
         alias: None,
+        alt_names: Vec::new(),
         bridge: None,
         port: None,
         macvlan: None,
@@ -362,6 +359,7 @@ fn parse(message: &[u8]) -> Option<Link> {
             libc::IFLA_MASTER => link.master = ne32(value),
             libc::IFLA_LINK => link.peer_index = ne32(value).filter(|&index| index != 0),
             libc::IFLA_LINK_NETNSID => link.link_netns_id = ne32(value),
+            alt_name::IFLA_PROP_LIST => link.alt_names = alt_name::parse(value),
             libc::IFLA_IFALIAS => link.alias = Some(text(value)),
             libc::IFLA_LINKINFO => parse_info(value, &mut link),
             libc::IFLA_AF_SPEC => link.ipv6 = parse_ipv6(value),

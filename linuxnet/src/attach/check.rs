@@ -23,12 +23,16 @@ pub struct Found<'c> {
 }
 
 impl<'c> Found<'c> {
-    /// Looks for the attachment's interface, which must be of this `kind` ([`Link::kind`]), be reported, and have the
-    /// MAC address that is reported. IPAM is asked, too.
+    /// Looks for the attachment's interface, which must be of this `kind` ([`Link::kind`]; `None` for any), be reported,
+    /// and have the MAC address that is reported. IPAM is asked, too.
     ///
     /// # Errors
     /// If `prevResult` is missing, IPAM finds a difference, or the interface is not so.
-    pub fn expect(call: &'c Call<'_>, attachment: &Attachment, kind: &str) -> Result<Self, AttachError> {
+    pub fn expect<'k>(
+        call: &'c Call<'_>,
+        attachment: &Attachment,
+        kind: impl Into<Option<&'k str>>,
+    ) -> Result<Self, AttachError> {
         let result = call.config.prev_result.as_ref().ok_or(AttachError::PrevResultMissing)?;
         call.forward_to_ipam(Delegate::check)?;
         let ifname = attachment.ifname();
@@ -40,7 +44,9 @@ impl<'c> Found<'c> {
         let Some(link) = sandbox.interface()? else {
             return differs(format!("interface {ifname} is not in the container"));
         };
-        if link.kind != kind {
+        if let Some(kind) = kind.into()
+            && link.kind != kind
+        {
             return differs(format!("interface {ifname} in the container is no {kind} but {:?}", link.kind));
         }
         match iface::mac_difference(&link, result) {

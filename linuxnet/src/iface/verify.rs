@@ -211,6 +211,7 @@ mod tests {
             peer_index: Some(9),
             link_netns_id: Some(0),
             alias: None,
+            alt_names: Vec::new(),
             bridge: None,
             port: None,
             macvlan: None,

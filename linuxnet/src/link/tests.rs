@@ -1,5 +1,7 @@
 //! Messages against what iproute2 6.1 sends for the same (captured with strace).
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use libcni::netns::Netns;
 
 use super::bridge::Bridge;

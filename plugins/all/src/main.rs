@@ -10,6 +10,7 @@ fn main() -> std::process::ExitCode {
         &bandwidth::Bandwidth,
         &bridge::Bridge,
         &firewall::Firewall,
+        &host_device::HostDevice,
         &host_local::HostLocal,
         &loopback::Loopback,
         &portmap::Portmap,
