@@ -38,6 +38,11 @@ impl FieldError {
         Self { path: path.into(), problem: format!("invalid value {value}, expected {expected}") }
     }
 
+    /// What is wrong at `path` in other words.
+    pub fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self { path: path.into(), problem: problem.to_string() }
+    }
+
     /// The same fault, seen from the object that holds this document under `outer`.
     #[must_use]
     pub fn within(mut self, outer: &str) -> Self {

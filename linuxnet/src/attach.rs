@@ -2,11 +2,15 @@
 //!
 //! * ADD: [`Sandbox::open`], [`Sandbox::require_free_name`], the plugin's link, [`addresses`] from IPAM, and
 //!   [`iface::apply`](crate::iface::apply). IPAM comes after the link, since DHCP speaks through it.
-//! * DEL: [`detach`]. CHECK: [`Found::expect`], then [`Found::verify`].
+//!   [`add`] is all of this, for plugins that make nothing but the container's interface; [`MasterConf`] is about the
+//!   link that theirs is made on.
+//! * DEL: [`detach`], or [`del`]. CHECK: [`Found::expect`], then [`Found::verify`].
 //! * GC and STATUS of IPAM: [`Call::forward_to_ipam`].
 
 mod check;
 mod error;
+mod interface;
+mod master;
 mod sandbox;
 
 use libcni::error::Failures;
@@ -20,6 +24,8 @@ use crate::undo::Undo;
 
 pub use check::Found;
 pub use error::AttachError;
+pub use interface::{add, del};
+pub use master::{Master, MasterConf, MasterError, Place};
 pub use sandbox::Sandbox;
 
 /// What IPAM gives, all of it for the interface at index `interface` of the result, with its undoing; an empty result

@@ -122,6 +122,12 @@ impl NetlinkError {
         self.errno() == Some(Errno::EBUSY)
     }
 
+    /// Whether the request makes no sense to the kernel as things are (`EINVAL`).
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.errno() == Some(Errno::EINVAL)
+    }
+
     /// Whether the caller lacks the privilege (`EPERM`).
     #[must_use]
     pub fn is_denied(&self) -> bool {

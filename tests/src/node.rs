@@ -96,6 +96,25 @@ impl Node {
         }
     }
 
+    /// A second network card of the host, `lan`, which is up and has no address; the outside has 10.5.0.254 and
+    /// fd00:5::fe on its end of it. To be called before snapshots are taken.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn plug_lan(&self) {
+        let outside = self.outside.netns.display();
+        self.host.sh(&format!("ip link add lan type veth peer name lan netns {outside}"));
+        for place in [&*self.host, &self.outside] {
+            place.sh("ip link set lan addrgenmode none");
+            place.sh("ip link set lan up");
+        }
+        self.outside.sh("ip address add 10.5.0.254/24 dev lan");
+        self.outside.sh("ip address add fd00:5::fe/64 dev lan nodad");
+        // The kernel does the rest a little later.
+        eventually("IPv6 address in use", || !self.outside.sh("ip -6 route show table local fd00:5::fe").is_empty());
+        eventually("IPv6 on lan", || !self.host.sh("ip -6 route show table local dev lan").is_empty());
+    }
+
     /// The host's address as the outside sees it.
     #[must_use]
     pub fn address(&self) -> IpAddr {

@@ -41,6 +41,10 @@ pub enum Feature {
     IptablesLegacy,
     /// Device type `dummy`.
     Dummy,
+    /// Device type `ipvlan`.
+    Ipvlan,
+    /// Device type `vlan` (`CONFIG_VLAN_8021Q`).
+    Vlan,
 }
 
 impl Feature {
@@ -55,7 +59,9 @@ impl Feature {
             Self::BridgeNftables => "nft add table bridge t",
             Self::Sctp => "socat -u OPEN:/dev/null SCTP-CONNECT:127.0.0.1:9 2>&1 | grep -q refused",
             Self::IptablesLegacy => "iptables-legacy -t nat -S",
-            Self::Dummy => "ip link add d type dummy",
+            Self::Dummy => "ip link add low type dummy",
+            Self::Ipvlan => "ip link add low type veth && ip link add link low type ipvlan",
+            Self::Vlan => "ip link add low type veth && ip link add link low name low.7 type vlan id 7",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! CHECK: the container's interface is as ADD made it.
 
+use std::fmt;
+
 use libcni::error::Failures;
 use libcni::plugin::{Attachment, Call, Delegate};
 use libcni::types::{AddResult, Interface};
@@ -53,6 +55,23 @@ impl<'c> Found<'c> {
             Some(difference) => Err(difference.into()),
             None => Ok(Self { sandbox, link, result, reported }),
         }
+    }
+
+    /// A setting of the interface is what it should be. `None`: it has none that is known.
+    ///
+    /// # Errors
+    /// If it differs.
+    pub fn expect_same<T: PartialEq + fmt::Display>(
+        &self,
+        what: &str,
+        is: Option<T>,
+        wanted: T,
+    ) -> Result<(), AttachError> {
+        if is.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let is = is.map_or_else(|| "another".to_owned(), |is| is.to_string());
+        Err(AttachError::Differs(format!("interface {} has {what} {is}, not {wanted}", self.link.name)))
     }
 
     /// The interface has the addresses and routes of the result, and is up ([`iface::verify`]).

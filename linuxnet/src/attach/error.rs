@@ -9,6 +9,8 @@ use crate::error::NetlinkError;
 use crate::iface::{ApplyError, Difference};
 use crate::link::LinkError;
 
+use super::master::MasterError;
+
 /// A failure of what is shared. A plugin's own error holds it as `#[error(transparent)] Attach(#[from] AttachError)`
 /// and leaves its code and reply to it.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,12 @@ pub enum AttachError {
     /// The link cannot be made.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// There is no master to make the link on.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    /// STATUS: there is no master to make links on.
+    #[error(transparent)]
+    MasterUnavailable(MasterError),
     /// IPAM returned no address.
     #[error("IPAM plugin \"{0}\" returned missing IP config")]
     NoAddresses(String),
@@ -60,6 +68,8 @@ impl CniError for AttachError {
             Self::Config(e) => e.code(),
             Self::Args(e) => e.code(),
             Self::Ipam(e) => e.code(),
+            Self::Master(e) => e.code(),
+            Self::MasterUnavailable(_) => ErrorCode::PLUGIN_NOT_AVAILABLE,
             Self::PrevResultMissing | Self::Link(LinkError::NotABridge { .. }) => ErrorCode::INVALID_CONFIG,
             Self::Netns(_) => ErrorCode::INVALID_ENVIRONMENT,
             Self::Interrupted(_) => ErrorCode::TRY_AGAIN_LATER,

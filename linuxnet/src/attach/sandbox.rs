@@ -17,7 +17,7 @@ pub struct Sandbox {
     pub netns: Netns,
     /// A socket in it.
     pub netlink: Netlink,
-    ifname: String,
+    pub(super) ifname: String,
 }
 
 impl Sandbox {
@@ -64,6 +64,14 @@ impl Sandbox {
     /// If the kernel cannot be asked.
     pub fn interface(&mut self) -> Result<Option<Link>, NetlinkError> {
         self.netlink.find_link(&self.ifname)
+    }
+
+    /// Removes the attachment's interface, if it is there.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn remove_interface(&mut self) -> Result<(), NetlinkError> {
+        self.interface()?.map_or(Ok(()), |link| self.netlink.remove_link(Dev::from(&link)))
     }
 
     /// Takes its addresses from the attachment's interface (`ip address flush dev IFNAME scope global`), which is

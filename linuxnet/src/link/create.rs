@@ -48,12 +48,28 @@ pub enum LinkError {
         kind: String,
     },
     /// The kernel has no links of this kind.
-    #[error("cannot create {kind} {name}: this kernel has no {kind} links (hint: load or install its module {kind})")]
+    #[error(
+        "cannot create {kind} {name}: this kernel has no {kind} links (hint: load or install its module {})",
+        module(kind)
+    )]
     NoSuchKind {
         /// The name of the link.
         name: String,
         /// Its kind.
         kind: String,
+    },
+    /// The lower link serves something else, which leaves no room for a link on it.
+    #[error(
+        "cannot create {kind} {name}: {lower} is in use (hint: a port of a bridge or bond takes no macvlan or ipvlan, and \
+         a link with one of these two kinds takes none of the other)"
+    )]
+    LowerBusy {
+        /// The name of the link.
+        name: String,
+        /// Its kind.
+        kind: String,
+        /// The link below.
+        lower: String,
     },
     /// The lower link has a link of this VLAN already.
     #[error(
@@ -73,6 +89,11 @@ pub enum LinkError {
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+}
+
+/// The kernel module that has the links of this kind.
+fn module(kind: &str) -> &str {
+    if kind == "vlan" { "8021q" } else { kind }
 }
 
 /// A link to be made. What one kind alone has is in `data`.
@@ -137,18 +158,16 @@ impl<'a> NewLink<'a> {
 impl Netlink {
     /// Makes a link that is all in one namespace, this socket's or another.
     pub(super) fn create(&mut self, new: &NewLink<'_>, kind: &InfoKind, data: &InfoData) -> Result<(), LinkError> {
-        match self.create_beside_namesakes(new, kind, data) {
-            Ok(()) => Ok(()),
-            Err(e) if e.is_unknown_link_kind() => {
-                Err(LinkError::NoSuchKind { name: new.name.to_owned(), kind: kind.to_string() })
-            }
-            Err(e) => {
-                if !e.is_refused() {
-                    self.remove_unanswered(new, kind);
-                }
-                Err(e.into())
-            }
+        let Err(e) = self.create_beside_namesakes(new, kind, data) else { return Ok(()) };
+        if !e.is_refused() {
+            self.remove_unanswered(new, kind);
         }
+        let (name, kind) = (new.name.to_owned(), kind.to_string());
+        Err(match new.lower {
+            _ if e.is_unknown_link_kind() => LinkError::NoSuchKind { name, kind },
+            Some(lower) if e.is_busy() => LinkError::LowerBusy { name, kind, lower: lower.name.to_owned() },
+            _ => e.into(),
+        })
     }
 
     /// Kernels before 6.14 look for the new link's name in the socket's namespace, not in the one that it is born in:

@@ -9,14 +9,18 @@ fn main() -> std::process::ExitCode {
     libcni::plugin::main_multicall(&[
         &bandwidth::Bandwidth,
         &bridge::Bridge,
+        &dummy::Dummy,
         &firewall::Firewall,
         &host_device::HostDevice,
         &host_local::HostLocal,
+        &ipvlan::Ipvlan,
         &loopback::Loopback,
+        &macvlan::Macvlan,
         &portmap::Portmap,
         &ptp::Ptp,
         &sbr::Sbr,
         &static_ipam::Static,
         &tuning::Tuning,
+        &vlan::Vlan,
     ])
 }

@@ -1,0 +1,4 @@
+//! The executable `dummy`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&dummy::Dummy)
+}

@@ -1,0 +1,4 @@
+//! The executable `ipvlan`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&ipvlan::Ipvlan)
+}

@@ -1,0 +1,4 @@
+//! The executable `macvlan`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&macvlan::Macvlan)
+}
