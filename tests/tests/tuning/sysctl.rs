@@ -123,3 +123,40 @@ fn a_value_that_the_kernel_refuses_is_named() {
     let why = "cannot set sysctl net/ipv4/conf/eth0/tag to \"many\": Invalid argument";
     assert_says(&failure, 999, &["cannot set sysctl net.ipv4.conf.IFNAME.tag to \"many\"", "hint:", why]);
 }
+
+/// A parsed document has lost the first; the text has both.
+#[test]
+fn one_that_is_written_twice_is_refused() {
+    let Some(bed) = Bed::start() else { return };
+    let before = bed.state();
+    let network = bed.network(&json!({"prevResult": bed.prev_result(), "sysctl": {"net.core.somaxconn": "511"}}));
+    let once = "\"net.core.somaxconn\":\"511\"";
+    let mut config = network.plugins()[0].clone();
+    config["name"] = json!("pods");
+    config["cniVersion"] = json!("1.1.0");
+    let mut config = config.to_string();
+    assert!(config.contains(once), "{config}");
+    config = config.replace(once, &format!("{once},\"net.core.somaxconn\":\"512\""));
+    let add = network.invocation("ADD", 0, Some(&bed.container), &json!(null)).stdin(config);
+    let failure = network.run(add).reply().expect_err("ADD must fail");
+    assert_says(&failure, 7, &["duplicated sysctl keys are not allowed", "net.core.somaxconn"]);
+    bed.assert_untouched_since(&before, "after ADD");
+}
+
+#[test]
+fn where_nothing_can_be_written_status_says_so_and_what_is_set_is_good() {
+    let Some(bed) = Bed::start() else { return };
+    let before = bed.state();
+    let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$0\"";
+    let network = |value: &str| {
+        let keys = json!({"mtu": 1400, "sysctl": {"net.core.somaxconn": value}});
+        bed.network(&keys).wrapped_in(&["unshare", "-m", "sh", "-c", read_only])
+    };
+    assert_says(&network("511").status().unwrap_err(), 50, &["/proc/sys is mounted read-only"]);
+    assert_says(&bed.add(&network("511")).unwrap_err(), 999, &["net.core.somaxconn to \"511\"", "read-only"]);
+    bed.assert_untouched_since(&before, "after ADD");
+    let as_it_is = network(&bed.sysctl("net/core/somaxconn"));
+    bed.add(&as_it_is).expect("ADD of the value that it has");
+    as_it_is.del(&bed.container).expect("DEL");
+    bed.assert_untouched_since(&before, "after DEL");
+}
