@@ -110,7 +110,7 @@ impl Plugin for Tuning {
         if differences.is_empty() { Ok(()) } else { Err(TuningError::Differs(differences)) }
     }
 
-    /// Removes what was written down for attachments that are gone, with what it was about.
+    /// Removes what was written down for attachments that are gone; what it was about has gone with them.
     fn gc(&self, call: &Call<'_>, valid: &[AttachmentId]) -> Result<(), TuningError> {
         let faults = backup::collect_garbage(&conf::known_data_dir(call), &call.config.name, valid);
         faults.into_iter().collect::<Failures<_>>().into_result(TuningError::Several)
