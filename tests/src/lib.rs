@@ -46,5 +46,5 @@ pub use packets::{Answer, Service};
 pub use patience::eventually;
 pub use place::Place;
 pub use plugin::{Failure, Invocation, Output};
-pub use skip::{Feature, require, skip};
+pub use skip::{Feature, installed, require, skip};
 pub use snapshot::Snapshot;

@@ -13,9 +13,13 @@ const REQUIRE_ALL: &str = "all";
 /// # Panics
 /// If `CNI_TEST_REQUIRE=all`.
 pub fn skip(reason: impl Display) {
+    assert!(std::env::var("CNI_TEST_REQUIRE").as_deref() != Ok(REQUIRE_ALL), "everything is required, but: {reason}");
+    print_skip(reason);
+}
+
+fn print_skip(reason: impl Display) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?");
-    assert!(std::env::var("CNI_TEST_REQUIRE").as_deref() != Ok(REQUIRE_ALL), "everything is required, but: {reason}");
     let line = format!("SKIP {} {test}: {reason}\n", program());
     // Written directly, and at once: libtest shows what print macros write only for tests that fail.
     std::io::stderr().write_all(line.as_bytes()).expect("stderr");
@@ -26,6 +30,22 @@ fn program() -> String {
     let path = std::env::current_exe().expect("the path of this program");
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.rsplit_once('-').map_or(name.as_ref(), |(name, _hash)| name).to_owned()
+}
+
+/// Whether these programs are installed, of packages that are no affair of every machine: scripts/install-tools gets them
+/// only where no service would be started by it. If not, the calling test is skipped, also where everything is required.
+#[must_use]
+pub fn installed(programs: &[&str]) -> bool {
+    let is_there = |program: &&str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
+        directories.any(|directory| directory.join(program).is_file())
+    };
+    let missing: Vec<&str> = programs.iter().filter(|program| !is_there(program)).copied().collect();
+    if !missing.is_empty() {
+        print_skip(format_args!("not installed: {}", missing.join(", ")));
+    }
+    missing.is_empty()
 }
 
 /// Something that a kernel may lack.

@@ -57,7 +57,7 @@ fn is_infrastructure(line: &str, bridges: &[&str]) -> bool {
         (Some("address" | "route"), Some(device)) => bridges.contains(&device),
         (Some("nft"), Some("table" | "set" | "map" | "flowtable")) => true,
         (Some("nft"), Some("chain")) => !line.contains("CNI-") || CHAINS_FOR_ALL.iter().any(|c| line.contains(c)),
-        (Some("nft"), Some("rule")) => (!line.contains("comment:") && is_for_all(line)) || is_fixed_rule(line),
+        (Some("nft"), Some("rule")) => is_for_all(line) && (!line.contains("comment:") || is_fixed_rule(line)),
         (Some("iptables"), _) => {
             CHAINS_FOR_ALL.iter().any(|c| line.contains(c)) && is_fixed_rule(line) && is_for_all(line)
         }

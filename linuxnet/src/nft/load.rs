@@ -11,8 +11,6 @@ pub enum Load {
     Iifname,
     /// The interface it leaves by (`oifname`).
     Oifname,
-    /// The bridge that the frame came in by, in bridge tables (`meta ibrname`).
-    Ibrname,
     /// The transport protocol (`meta l4proto`).
     L4Proto,
     /// The packet mark (`meta mark`).
@@ -86,7 +84,6 @@ impl Load {
         match self {
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
-            Self::Ibrname => Source::Meta(NFT_META_BRI_IIFNAME),
             Self::L4Proto => Source::Meta(NFT_META_L4PROTO),
             Self::Mark => Source::Meta(NFT_META_MARK),
             Self::IpSaddr => Source::Payload(NFT_PAYLOAD_NETWORK_HEADER, 12),
@@ -102,7 +99,7 @@ impl Load {
     /// The size of what is loaded, in bytes.
     pub(super) const fn size(self) -> usize {
         match self {
-            Self::Iifname | Self::Oifname | Self::Ibrname => DataType::IfName.size(),
+            Self::Iifname | Self::Oifname => DataType::IfName.size(),
             Self::L4Proto => DataType::InetProto.size(),
             Self::Mark | Self::FibDaddrType => DataType::Mark.size(),
             Self::IpSaddr | Self::IpDaddr => DataType::Ipv4Addr.size(),
@@ -119,7 +116,6 @@ impl Load {
             Self::Ip6Saddr | Self::Ip6Daddr => Some(Network::V6),
             Self::Iifname
             | Self::Oifname
-            | Self::Ibrname
             | Self::L4Proto
             | Self::Mark
             | Self::EtherSaddr

@@ -84,7 +84,7 @@ impl Backends {
                 nftables::admit(nft, container, zoned)?;
                 undo.checkpoint()?;
                 forward::open(nft, container, &conf.admin_chain)?;
-                notes.extend(foreign::warnings(nft, zoned)?);
+                notes.extend(warnings(nft, zoned));
             }
             // Without nftables, firewalld does without a record of its sources; a policy is iptables' affair.
             None if zoned && container.isolation.is_none() => {}
@@ -164,14 +164,17 @@ impl Backends {
     pub(crate) fn status(&mut self) -> Result<Vec<String>, FirewallError> {
         let mut notes = std::mem::take(&mut self.notes);
         match &mut self.nft {
-            Some(nft) if self.chosen != Backend::Iptables => {
-                notes.extend(foreign::warnings(nft, self.firewalld.is_some())?)
-            }
+            Some(nft) if self.chosen != Backend::Iptables => notes.extend(warnings(nft, self.firewalld.is_some())),
             Some(_) | None if self.chosen == Backend::Iptables => iptables::status()?,
             Some(_) | None => {}
         }
         Ok(notes)
     }
+}
+
+/// Who else may drop the container's packets. That this cannot be told hinders nobody.
+fn warnings(nft: &mut Nfnetlink, zoned: bool) -> Vec<String> {
+    foreign::warnings(nft, zoned).unwrap_or_else(|e| vec![format!("cannot tell who else drops packets: {e}")])
 }
 
 fn open_nft() -> Result<Nfnetlink, NetlinkError> {

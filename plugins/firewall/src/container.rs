@@ -27,6 +27,8 @@ pub(crate) struct Container {
     pub(crate) ips: Vec<IpAddr>,
     /// What is wanted beyond letting it pass; `None`: nothing (`open`).
     pub(crate) isolation: Option<Isolation>,
+    /// The links of the result that are the host's, but the bridge: the container's ports. Only where it is isolated.
+    pub(crate) ports: Vec<IfName>,
 }
 
 impl Container {
@@ -40,11 +42,15 @@ impl Container {
         conf: &Conf,
         result: &AddResult,
     ) -> Result<Self, FirewallError> {
-        let isolation = match conf.policy {
-            Policy::Open => None,
-            policy => Some(Isolation { bridge: bridge_of(result, policy)?, policy }),
-        };
-        Ok(Self { isolation, ..Self::without_bridge(call, attachment, Some(result)) })
+        let container = Self::without_bridge(call, attachment, Some(result));
+        let policy = conf.policy;
+        if policy == Policy::Open {
+            return Ok(container);
+        }
+        let isolation = Some(Isolation { bridge: bridge_of(result, policy)?, policy });
+        let ports = result.host_interfaces().skip(1).filter_map(|port| port.name.parse().ok());
+        let ports = ports.filter(|_| policy == Policy::Isolated).collect();
+        Ok(Self { isolation, ports, ..container })
     }
 
     /// The attachment where it does not matter which policy it has. `result`: `None` if it is lost.
@@ -52,7 +58,7 @@ impl Container {
         let mut ips: Vec<IpAddr> = result.iter().flat_map(|r| &r.ips).map(|ip| ip.address.addr()).collect();
         ips.sort_unstable();
         ips.dedup();
-        Self { tag: Tag::new(&call.config.name, &attachment.id), ips, isolation: None }
+        Self { tag: Tag::new(&call.config.name, &attachment.id), ips, isolation: None, ports: Vec::new() }
     }
 
     /// Whether this is one of its addresses.

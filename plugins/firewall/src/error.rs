@@ -52,6 +52,12 @@ pub enum FirewallError {
     /// Changes of ingress policies cannot be made one after the other.
     #[error("cannot lock ingress policies against other plugins")]
     Lock(#[source] StoreError),
+    /// Frames between the ports of a bridge cannot be kept apart.
+    #[error(
+        "cannot isolate the container from the other ports of its bridge (hint: use a kernel with nf_tables for \
+         bridges, or set net.bridge.bridge-nf-call-iptables and -ip6tables to 1)"
+    )]
+    Frames(#[source] NetlinkError),
     /// The rule that lets containers pass iptables' chain FORWARD cannot be made.
     #[error("cannot let containers pass chain FORWARD of {place}")]
     Forward {
@@ -92,6 +98,7 @@ impl CniError for FirewallError {
             | Self::Iptables(_)
             | Self::Firewalld(_)
             | Self::Lock(_)
+            | Self::Frames(_)
             | Self::Forward { .. }
             | Self::Differs(_)
             | Self::Several(_) => ErrorCode::INTERNAL,

@@ -1,6 +1,8 @@
 //! Attachments in our nftables table, by nfnetlink: each of their addresses is an element of a set, with the attachment's
-//! tag as comment. [`layout`] has the table, [`isolation`] the policies of bridges.
+//! tag as comment. [`layout`] has the tables, [`isolation`] the policies of bridges, [`frames`]
+//! what they mean between ports.
 
+mod frames;
 mod isolation;
 mod layout;
 

@@ -2,7 +2,11 @@
 //! what is left.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
 
+mod firewalld;
 mod forward;
+mod lifecycle;
+mod policy;
+mod reference;
 
 use std::net::IpAddr;
 
@@ -46,6 +50,7 @@ fn route_back(node: &Node) {
     node.outside.sh("ip route add fd80::/12 via 2001:db8::2");
     // The kernel asks for the neighbours of others' packets by such an address only.
     node.host.sh("ip address add fe80::2/64 dev uplink nodad");
+    eventually("in use", || !node.host.sh("ip -6 route show table local fe80::2").is_empty());
 }
 
 /// The container's addresses in a result, IPv4 first.
@@ -64,6 +69,13 @@ fn attach(node: &Node, network: &Network, container: &Container) -> [IpAddr; 2] 
     let ips = addresses(&network.add(container).expect("ADD"));
     eventually("the host reaches the container by IPv6", || node.host.ping(ips[1]));
     ips
+}
+
+/// The host's firewall: tables, chains, rules, sets and their elements.
+fn rules(node: &Node) -> Vec<String> {
+    let snapshot = node.snapshot();
+    let of_firewall = |line: &&str| line.starts_with("nft") || line.starts_with("iptables");
+    snapshot.lines().into_iter().filter(of_firewall).map(str::to_owned).collect()
 }
 
 /// Whether the container reaches the outside, by both families.

@@ -8,11 +8,10 @@ use libcni::names::IfName;
 use libcni::store::{self, Lock};
 use linuxnet::NetlinkError;
 use linuxnet::nft::{Element, ElementData, Field, Nfnetlink, Set, Transaction, Value, Verdict};
-use linuxnet::sysctl;
 use linuxnet::tag::Tag;
 
-use super::layout::{self, BRIDGE_ISOLATED, BRIDGE_PAIRS, BRIDGE_TABLE, BRIDGES, TABLE, Version};
-use super::{address, tag_of};
+use super::layout::{BRIDGE_PAIRS, BRIDGES, TABLE, Version};
+use super::{address, frames, tag_of};
 use crate::conf::Policy;
 use crate::container::{Container, Isolation};
 use crate::error::FirewallError;
@@ -79,11 +78,13 @@ pub(super) fn change(nft: &mut Nfnetlink, container: &Container) -> Result<(), F
             container.ips.iter().copied().map(wish)
         })
         .collect();
-    replace(nft, |wish| wish.is_of(&container.tag) || container.has(wish.ip), wanted)
+    replace(nft, |wish| wish.is_of(&container.tag) || container.has(wish.ip), wanted)?;
+    frames::change(nft, container)
 }
 
-/// Removes the wishes of those whose tag is meant. Nothing there is success, and costs four looks.
+/// Removes the wishes of those whose tag is meant. Nothing there is success, and costs a few looks.
 pub(super) fn release(nft: &mut Nfnetlink, is_meant: impl Fn(&Tag) -> bool) -> Result<(), FirewallError> {
+    frames::release(nft, &is_meant)?;
     let is_meant = |wish: &Wish| wish.tag.as_ref().is_some_and(&is_meant);
     if !wishes(nft)?.iter().any(is_meant) {
         return Ok(());
@@ -94,8 +95,6 @@ pub(super) fn release(nft: &mut Nfnetlink, is_meant: impl Fn(&Tag) -> bool) -> R
 
 /// Replaces the wishes that `is_old` by `new` ones, and gives the bridges of both the policies that follow.
 fn replace(nft: &mut Nfnetlink, is_old: impl Fn(&Wish) -> bool, new: Vec<Wish>) -> Result<(), FirewallError> {
-    let needs_bridge_table = new.iter().any(|wish| wish.isolation.policy == Policy::Isolated);
-    let frames = if needs_bridge_table { bridge_table(nft)? } else { nft.table_exists(BRIDGE_TABLE).unwrap_or(false) };
     super::retry(|| {
         let (old, kept): (Vec<_>, Vec<_>) = wishes(nft)?.into_iter().partition(&is_old);
         let mut t = Transaction::new(TABLE);
@@ -114,21 +113,11 @@ fn replace(nft: &mut Nfnetlink, is_old: impl Fn(&Wish) -> bool, new: Vec<Wish>) 
         for bridge in bridges {
             let of_bridge = kept.iter().chain(&new).filter(|wish| wish.isolation.bridge == *bridge);
             let policy = of_bridge.map(|wish| wish.isolation.policy).max();
-            give(nft, &mut t, bridge, policy, frames)?;
+            give(nft, &mut t, bridge, policy)?;
         }
         nft.commit(&t)
     })?;
     Ok(())
-}
-
-/// Whether frames between ports can be dropped as such. Where the kernel cannot, bridge netfilter shows them to the
-/// other table, and has to be on.
-fn bridge_table(nft: &mut Nfnetlink) -> Result<bool, FirewallError> {
-    match layout::ensure_bridge(nft) {
-        Ok(()) => Ok(true),
-        Err(_) if packets_show_frames() => Ok(false),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Adds to `t` what gives `bridge` this policy instead of the one it has.
@@ -137,7 +126,6 @@ fn give(
     t: &mut Transaction<'static>,
     bridge: &IfName,
     policy: Option<Policy>,
-    frames: bool,
 ) -> Result<(), NetlinkError> {
     let (name, pair) = (Value::from(bridge.clone()), pair(bridge));
     let current = nft.find_element(TABLE, BRIDGE_PAIRS.name, &pair)?.map(|element| element.data);
@@ -150,13 +138,11 @@ fn give(
             t.create_element(BRIDGE_PAIRS.name, &Element::new(pair).data(verdict));
         }
     }
-    toggle(nft, t, BRIDGES.name, &name, policy.is_some())?;
-    if frames {
-        t.at(BRIDGE_TABLE);
-        let outcome = toggle(nft, t, BRIDGE_ISOLATED.name, &name, policy == Some(Policy::Isolated));
-        t.at(TABLE);
-        outcome?;
-    }
+    match (nft.find_element(TABLE, BRIDGES.name, &name)?.is_some(), policy.is_some()) {
+        (false, true) => t.create_element(BRIDGES.name, &Element::new(name)),
+        (true, false) => t.destroy_element(BRIDGES.name, &name),
+        _ => t,
+    };
     Ok(())
 }
 
@@ -167,23 +153,6 @@ fn within(policy: Policy) -> Verdict {
 
 fn pair(bridge: &IfName) -> Value {
     Value::from(bridge.clone()).and(bridge.clone())
-}
-
-/// Adds to `t` what makes `key` an element of `set`, or not one.
-fn toggle(
-    nft: &mut Nfnetlink,
-    t: &mut Transaction<'static>,
-    set: &str,
-    key: &Value,
-    wanted: bool,
-) -> Result<(), NetlinkError> {
-    let table = if set == BRIDGE_ISOLATED.name { BRIDGE_TABLE } else { TABLE };
-    match (nft.find_element(table, set, key)?.is_some(), wanted) {
-        (false, true) => t.create_element(set, &Element::new(key.clone())),
-        (true, false) => t.destroy_element(set, key),
-        _ => t,
-    };
-    Ok(())
 }
 
 /// What the container's bridge lacks of the policy.
@@ -214,23 +183,6 @@ pub(super) fn verify(
     if nft.find_element(TABLE, BRIDGES.name, &bridge.clone().into())?.is_none() {
         differences.push(format!("element \"{bridge}\" of set {} in table {TABLE} is missing", BRIDGES.name));
     }
-    if *policy == Policy::Isolated && !has_frames_dropped(nft, bridge)? {
-        let set = BRIDGE_ISOLATED.name;
-        differences.push(format!("element \"{bridge}\" of set {set} in table {BRIDGE_TABLE} is missing"));
-    }
+    differences.extend(frames::verify(nft, container)?);
     Ok(differences)
-}
-
-/// Whether frames from port to port of the bridge are dropped, as such or as packets.
-fn has_frames_dropped(nft: &mut Nfnetlink, bridge: &IfName) -> Result<bool, NetlinkError> {
-    if nft.table_exists(BRIDGE_TABLE)? {
-        return Ok(nft.find_element(BRIDGE_TABLE, BRIDGE_ISOLATED.name, &bridge.clone().into())?.is_some());
-    }
-    Ok(packets_show_frames())
-}
-
-/// Whether bridge netfilter shows frames between ports to tables for packets.
-fn packets_show_frames() -> bool {
-    let keys = ["net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
-    keys.iter().all(|key| sysctl::read(key).is_ok_and(|value| value.trim() == "1"))
 }

@@ -13,7 +13,7 @@
 //!   chain unmark     hook forward, after all others: take the mark away
 //! }
 //! table bridge ferrule_firewall {              made with the first "isolated"
-//!   set isolated { ifname }                    "cni0": no frame goes from one of its ports to another
+//!   set ports { ifname }                       "veth1a2b3c4d": no frame goes from it to another port, nor to it
 //!   chain forward
 //! }
 //! ```
@@ -44,7 +44,7 @@ const UNMARK: &str = "unmark";
 
 pub(super) const BRIDGES: Set<'static> = Set::of("bridges", &[IfName]).with_timeouts();
 pub(super) const BRIDGE_PAIRS: Set<'static> = Set::verdict_map("bridge_pairs", &[IfName, IfName]).with_timeouts();
-pub(super) const BRIDGE_ISOLATED: Set<'static> = Set::of("isolated", &[IfName]).with_timeouts();
+pub(super) const PORTS: Set<'static> = Set::of("ports", &[IfName]).with_timeouts();
 
 /// How often a change is tried again that other plugins overtook.
 pub(crate) const ATTEMPTS: u32 = 50;
@@ -175,24 +175,35 @@ fn base_chain(name: &str, priority: i32) -> BaseChain<'_> {
     BaseChain { name, kind: ChainKind::Filter, hook: Hook::Forward, priority, policy: Policy::Accept }
 }
 
+fn frame_rules() -> [Rule; 2] {
+    [Load::Iifname, Load::Oifname].map(|load| Rule::new().in_set(&[load], PORTS.name).verdict(Verdict::Drop))
+}
+
 /// Makes the table for frames, if it is missing.
 ///
 /// # Errors
 /// Where the kernel has no nf_tables for bridges.
-pub(super) fn ensure_bridge(nft: &mut Nfnetlink) -> Result<(), NetlinkError> {
+pub(super) fn ensure_frames(nft: &mut Nfnetlink) -> Result<(), NetlinkError> {
     let mut attempt = 1;
-    while nft.find_chain(BRIDGE_TABLE, FORWARD)?.is_none_or(|chain| chain.uses == 0) {
+    while !drops_frames(nft)? {
         let mut t = Transaction::new(BRIDGE_TABLE);
         if nft.find_chain(BRIDGE_TABLE, FORWARD)?.is_some() {
-            t.remove_chain(FORWARD);
+            t.flush_chain(FORWARD).remove_chain(FORWARD);
         }
-        t.ensure_table().ensure_set(&BRIDGE_ISOLATED);
-        t.create_base_chain(&base_chain(FORWARD, priority::BRIDGE_FILTER));
-        t.add_rule(FORWARD, &Rule::new().in_set(&[Load::Ibrname], BRIDGE_ISOLATED.name).verdict(Verdict::Drop));
+        t.ensure_table().ensure_set(&PORTS).create_base_chain(&base_chain(FORWARD, priority::BRIDGE_FILTER));
+        for rule in frame_rules() {
+            t.add_rule(FORWARD, &rule);
+        }
         match nft.commit(&t) {
             Err(e) if e.is_exists() && attempt < ATTEMPTS => attempt += 1,
             outcome => return outcome,
         }
     }
     Ok(())
+}
+
+/// Whether the table for frames is there, with all its rules.
+pub(super) fn drops_frames(nft: &mut Nfnetlink) -> Result<bool, NetlinkError> {
+    let chain = nft.find_chain(BRIDGE_TABLE, FORWARD)?;
+    Ok(chain.is_some_and(|chain| chain.uses as usize >= frame_rules().len()))
 }
