@@ -78,9 +78,13 @@ fn create(sandbox: &mut Sandbox, conf: &Conf, mac: Option<MacAddr>) -> Result<()
 /// A macvlan in mode passthru is born with its master's address, and a change is one of the master's, too. The kernel
 /// gives the master its own back when the macvlan goes.
 fn change_mac(sandbox: &mut Sandbox, mac: MacAddr) -> Result<(), AttachError> {
-    let Some(link) = sandbox.interface()? else { return Ok(()) };
-    sandbox.netlink.run(link::set_mac(Dev::from(&link), mac)).or_else(|refused| {
-        sandbox.remove_interface()?;
-        Err(refused.into())
+    let change = |sandbox: &mut Sandbox| match sandbox.interface()? {
+        Some(link) => sandbox.netlink.run(link::set_mac(Dev::from(&link), mac)),
+        None => Ok(()),
+    };
+    change(sandbox).map_err(|refused| {
+        // The first failure is the one to tell.
+        let _ = sandbox.remove_interface();
+        refused.into()
     })
 }

@@ -6,6 +6,7 @@ mod address;
 mod check;
 mod dummy;
 mod failures;
+mod fault;
 mod ipvlan;
 mod mac;
 mod macvlan;
