@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -165,8 +165,10 @@ impl Netns {
     /// # Errors
     /// [`StoreError`] if it cannot be locked.
     pub fn lock(&self) -> Result<Lock, StoreError> {
-        // An open file of its own: whoever shares one shares its lock.
-        let file = File::open(&self.path).map_err(StoreError::on("open", &self.path))?;
+        // An open file of its own: whoever shares one shares its lock. Not by the path, which may be gone by now, or be
+        // another namespace's.
+        let this = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let file = File::open(this).map_err(StoreError::on("open", &self.path))?;
         Lock::of(file, &self.path)
     }
 

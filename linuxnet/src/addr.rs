@@ -38,6 +38,8 @@ pub struct Address {
     pub is_duplicate: bool,
     /// It was set by somebody, not learnt from a router.
     pub is_permanent: bool,
+    /// The kernel made no route to its subnet for it ([`add_alone`]).
+    pub is_alone: bool,
 }
 
 impl Netlink {
@@ -133,6 +135,7 @@ fn parse(message: &[u8]) -> Option<Address> {
         is_tentative: flags.contains(AddressFlags::Tentative),
         is_duplicate: flags.contains(AddressFlags::Dadfailed),
         is_permanent: flags.contains(AddressFlags::Permanent),
+        is_alone: flags.contains(AddressFlags::Noprefixroute),
     })
 }
 

@@ -49,7 +49,7 @@ pub fn installed(programs: &[&str]) -> bool {
 }
 
 /// Something that a kernel may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub enum Feature {
     /// Bridges that know VLANs (`CONFIG_BRIDGE_VLAN_FILTERING`).
     BridgeVlans,
@@ -65,6 +65,8 @@ pub enum Feature {
     Ipvlan,
     /// Device type `vlan` (`CONFIG_VLAN_8021Q`).
     Vlan,
+    /// Device type `vrf`.
+    Vrf,
 }
 
 impl Feature {
@@ -82,6 +84,7 @@ impl Feature {
             Self::Dummy => "ip link add low type dummy",
             Self::Ipvlan => "ip link add low type veth && ip link add link low type ipvlan",
             Self::Vlan => "ip link add low type veth && ip link add link low name low.7 type vlan id 7",
+            Self::Vrf => "ip link add vrf0 type vrf table 10",
         }
     }
 }

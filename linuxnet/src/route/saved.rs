@@ -1,5 +1,6 @@
 //! Routes with everything that the kernel knows of them, to be put back or into another table.
 
+use libcni::types;
 use nix::libc;
 
 use crate::error::NetlinkError;
@@ -42,6 +43,18 @@ pub struct SavedRoute {
 }
 
 impl SavedRoute {
+    /// Whether a result that reports `route` means this one: it is in the main table, where no other is said, and goes
+    /// the same way, where that is said.
+    #[must_use]
+    pub fn is_meant_by(&self, route: &types::Route) -> bool {
+        let is = &self.route;
+        is.table == MAIN
+            && matches!(route.table, None | Some(0 | MAIN))
+            && is.dst == route.dst.trunc()
+            && (route.gw.is_none() || route.gw == is.gw)
+            && route.priority.is_none_or(|priority| priority == is.priority.unwrap_or(0))
+    }
+
     /// Adds the route to `table`, behind those of the same destination and metric (`ip route restore`, `ip route
     /// append`). The very same route is refused ([`NetlinkError::is_exists`]).
     ///

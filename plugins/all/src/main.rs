@@ -22,5 +22,6 @@ fn main() -> std::process::ExitCode {
         &static_ipam::Static,
         &tuning::Tuning,
         &vlan::Vlan,
+        &vrf::Vrf,
     ])
 }

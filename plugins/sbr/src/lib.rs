@@ -7,13 +7,11 @@ mod plan;
 mod rules;
 mod source;
 
-use std::io;
 use std::net::IpAddr;
 
 use libcni::error::Failures;
 use libcni::netns::Netns;
 use libcni::plugin::{Attachment, Call, Plugin};
-use libcni::store::Lock;
 use libcni::types::{AddResult, AttachmentId};
 use linuxnet::NetlinkError;
 use linuxnet::attach::Sandbox;
@@ -47,6 +45,7 @@ impl Plugin for Sbr {
             return Err(SbrError::NoAddresses(attachment.ifname().to_owned()));
         }
         let mut sandbox = Sandbox::open(attachment)?;
+        // Two of one container must not choose the same table.
         let _lock = sandbox.netns.lock()?;
         require_rules(&mut sandbox.netlink)?;
         let link = sandbox.interface()?.ok_or_else(|| SbrError::NoInterface(attachment.ifname().to_owned()))?;
@@ -81,7 +80,7 @@ impl Plugin for Sbr {
     fn del(&self, call: &Call<'_>, attachment: &Attachment) -> Result<(), SbrError> {
         let conf = Conf::load_lenient(call);
         let Some(mut sandbox) = Sandbox::find(attachment)? else { return Ok(()) };
-        let Some(_lock) = lock(&sandbox.netns)? else { return Ok(()) };
+        let _lock = sandbox.netns.lock()?;
         let addresses = addresses(call, attachment, &mut sandbox)?;
         let rules = rules::of_attachment(&mut sandbox.netlink, &addresses, conf.table)?;
         let mut failures = Failures::new();
@@ -137,14 +136,6 @@ fn require_rules(netlink: &mut Netlink) -> Result<(), SbrError> {
         Err(e) if rules::is_unsupported(&e) => Err(SbrError::NoPolicyRouting),
         Err(e) => Err(e.into()),
         Ok(_) => Ok(()),
-    }
-}
-
-/// The namespace's lock: two `sbr` of one container must not choose the same table. `None`: it is gone by now.
-fn lock(netns: &Netns) -> Result<Option<Lock>, SbrError> {
-    match netns.lock() {
-        Err(e) if e.source.kind() == io::ErrorKind::NotFound => Ok(None),
-        done => Ok(done.map(Some)?),
     }
 }
 

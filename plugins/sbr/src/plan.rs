@@ -104,16 +104,8 @@ impl<'s> Plan<'s> {
 
     /// The interface's route in the main table that the result means, of those that are moved or copied.
     fn find(&self, reported: &types::Route) -> Option<&'s SavedRoute> {
-        if !matches!(reported.table, None | Some(0 | MAIN)) {
-            return None;
-        }
         let copied = self.own.iter().flat_map(|own| own.copies.iter().copied());
-        let mut candidates = self.removed.iter().copied().chain(copied);
-        candidates.find(|SavedRoute { route, .. }| {
-            route.dst == reported.dst.trunc()
-                && (reported.gw.is_none() || reported.gw == route.gw)
-                && reported.priority.is_none_or(|priority| priority == route.priority.unwrap_or(0))
-        })
+        self.removed.iter().copied().chain(copied).find(|saved| saved.is_meant_by(reported))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ferrule_tests::Feature;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,6 +27,9 @@ pub(crate) struct Case {
     /// `nftables`, `iptables-nft`, `iptables-legacy`; nf_tables alone, if absent.
     #[serde(default = "nftables")]
     pub(crate) firewalls: Vec<String>,
+    /// What the kernel must have; without it the case is skipped.
+    #[serde(default)]
+    pub(crate) needs: Vec<Feature>,
     /// The configuration list, without `cniVersion` and `name`.
     #[serde(default)]
     pub(crate) conflist: Value,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ferrule_tests::{Binaries, Firewall};
+use ferrule_tests::{Binaries, Firewall, require};
 
 use case::Case;
 use trial::Trial;
@@ -87,6 +87,10 @@ fn run(case: &Case, binaries: &Binaries, cnitool: &Path, trials: &AtomicUsize) -
     for version in &case.versions {
         for firewall in Firewall::ALL.into_iter().filter(|f| case.firewalls.iter().any(|name| name == f.name())) {
             let number = trials.fetch_add(1, Ordering::Relaxed);
+            if !case.needs.iter().copied().all(require) {
+                tally.skipped += 1;
+                continue;
+            }
             let Some(trial) = Trial::new(case, version, firewall, binaries, cnitool.to_owned(), number) else {
                 tally.skipped += 1;
                 continue;

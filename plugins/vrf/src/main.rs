@@ -1,0 +1,4 @@
+//! The executable `vrf`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&vrf::Vrf)
+}
