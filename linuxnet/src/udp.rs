@@ -1,0 +1,49 @@
+//! UDP on one interface: by a socket of the kernel's stack where the interface has its address, by a packet socket
+//! where it has none yet (or none any more).
+
+mod filter;
+mod packet_socket;
+
+use std::net::{SocketAddrV4, UdpSocket};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind as bind_socket, setsockopt, socket, sockopt,
+};
+
+use crate::link::Dev;
+
+pub use packet_socket::{Datagram, PacketSocket};
+
+/// A socket that could not be opened, or did not send or receive.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing}")]
+pub struct SocketError {
+    doing: String,
+    source: Errno,
+}
+
+impl SocketError {
+    /// `doing` completes "cannot …".
+    fn on(doing: impl Into<String>) -> impl FnOnce(Errno) -> Self {
+        move |source| Self { doing: doing.into(), source }
+    }
+}
+
+/// Binds a non-blocking socket of the calling thread's namespace to an address that the interface has. It hears and
+/// speaks through this interface alone, and shares the port with others who share it.
+///
+/// # Errors
+/// If the interface does not have the address, or the port is taken.
+pub fn bind(dev: Dev<'_>, local: SocketAddrV4) -> Result<UdpSocket, SocketError> {
+    let open = || {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        setsockopt(&fd, sockopt::Broadcast, &true)?;
+        setsockopt(&fd, sockopt::BindToDevice, &dev.name.into())?;
+        bind_socket(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::from(local))?;
+        Ok(UdpSocket::from(fd))
+    };
+    open().map_err(SocketError::on(format!("bind a UDP socket to {local} on {}", dev.name)))
+}
