@@ -30,8 +30,9 @@ impl SocketError {
     }
 }
 
-/// Binds a non-blocking socket of the calling thread's namespace to an address that the interface has. It hears and
-/// speaks through this interface alone, and shares the port with others who share it.
+/// Binds a non-blocking socket of the calling thread's namespace to an address that the interface has; or to 0.0.0.0,
+/// which hears broadcasts, too. It hears and speaks through this interface alone, and shares the port with others who
+/// share it.
 ///
 /// # Errors
 /// If the interface does not have the address, or the port is taken.

@@ -9,6 +9,7 @@ fn main() -> std::process::ExitCode {
     libcni::plugin::main_multicall(&[
         &bandwidth::Bandwidth,
         &bridge::Bridge,
+        &dhcp::Dhcp,
         &dummy::Dummy,
         &firewall::Firewall,
         &host_device::HostDevice,

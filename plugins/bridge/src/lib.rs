@@ -124,8 +124,9 @@ impl Plugin for Bridge {
             failures.note(Masquerade::new(&mut nft).gc(&valid));
             failures.note(spoof::collect_garbage(&mut nft, &valid).map_err(|e| BridgeError::spoof("remove", e)));
         }
-        failures.note(Netlink::open().and_then(|mut host| host.remove_stale(port::KIND, &valid)));
+        // DHCP releases leases through the interfaces.
         failures.note(call.forward_to_ipam(Delegate::gc));
+        failures.note(Netlink::open().and_then(|mut host| host.remove_stale(port::KIND, &valid)));
         failures.note(remove_unused_gateway(call));
         failures.into_result(BridgeError::Several)
     }
