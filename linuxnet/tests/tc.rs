@@ -52,7 +52,7 @@ fn another_queue_is_not_taken_for_ours() {
     let end = host.create_veth(&Veth::new("eth0", &bed.container)).unwrap();
     output(&bed.host, &format!("tc qdisc add dev {} root handle 1: pfifo", end.name));
     let error = host.run(tc::set_tbf(&end, &SMALL)).unwrap_err();
-    assert!(error.source().unwrap().to_string().contains("must match existing qdisc"), "{error:?}");
+    assert!(error.source().unwrap().to_string().contains("nvalid qdisc name"), "{error:?}");
     host.remove_tbf(Dev::from(&end)).unwrap();
     assert_eq!(host.root_qdisc(Dev::from(&end)).unwrap().unwrap().kind, "pfifo");
 }

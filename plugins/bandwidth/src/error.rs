@@ -48,6 +48,17 @@ pub enum BandwidthError {
     /// Both names for the link that limits what the container sends are taken.
     #[error("cannot create ifb {0}: the host has a link of this name that is not this attachment's (hint: remove it)")]
     NameTaken(String),
+    /// Another queueing discipline is where the token bucket has to be.
+    #[error(
+        "cannot limit {link}: it has a queueing discipline {kind} already (hint: tc qdisc del dev {link} root, if nobody \
+         needs it)"
+    )]
+    OtherQueue {
+        /// The host's end of the container's link.
+        link: String,
+        /// The kind of queueing discipline.
+        kind: String,
+    },
     /// A link cannot be made.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -85,6 +96,7 @@ impl CniError for BandwidthError {
             Self::Interrupted(_) => ErrorCode::TRY_AGAIN_LATER,
             Self::PeerElsewhere { .. }
             | Self::NameTaken(_)
+            | Self::OtherQueue { .. }
             | Self::Link(_)
             | Self::Netns(_)
             | Self::Lock(_)

@@ -45,6 +45,9 @@ impl Plugin for Bandwidth {
         }
         let mut host = Netlink::open()?;
         let end = veth::host_end(&mut host, attachment)?;
+        if conf.ingress.is_some() {
+            veth::require_free(&mut host, &end)?;
+        }
         warn_of_small_bursts(call, &conf, &end);
         let mut undo = Undo::new();
         let ifb = match conf.egress {

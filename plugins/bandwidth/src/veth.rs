@@ -31,6 +31,16 @@ pub(crate) fn find_host_end(host: &mut Netlink, attachment: &Attachment) -> Resu
     Ok(host.find_other_end(&inside, &sandbox.netns)?)
 }
 
+/// Refuses to replace what somebody else has the end on the host send by. (What the kernel chose has no handle.)
+pub(crate) fn require_free(host: &mut Netlink, end: &Link) -> Result<(), BandwidthError> {
+    match host.root_qdisc(Dev::from(end))? {
+        Some(qdisc) if qdisc.handle != 0 && qdisc.tbf.is_none() => {
+            Err(BandwidthError::OtherQueue { link: end.name.clone(), kind: qdisc.kind })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes from the end on the host what ADD put there: the token bucket, and the redirection to one of `ifbs`, or to one
 /// that an earlier DEL removed: it would drop all that the container sends.
 pub(crate) fn free(host: &mut Netlink, end: Dev<'_>, ifbs: &[Link]) -> Result<(), NetlinkError> {

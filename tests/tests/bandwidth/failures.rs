@@ -68,11 +68,18 @@ fn a_queue_of_somebody_else_is_not_replaced() {
     let web = node.container("web");
     let result = network.invocation("ADD", 0, Some(&web), &Value::Null).run(&node.host).reply().expect("bridge");
     let end = host_end(&node, &web);
-    node.host.sh(&format!("tc qdisc add dev {end} root handle 1: pfifo"));
-    let failure = network.invocation("ADD", BANDWIDTH, Some(&web), &result).run(&node.host).reply().expect_err("ADD");
-    assert!(words(&failure).contains("must match existing qdisc"), "{failure:?}");
-    assert_eq!((ifbs(&node).len(), redirections(&node, &end).len()), (0, 0));
-    assert_eq!(node.host.json(&format!("tc -j qdisc show dev {end} root"))[0]["kind"], "pfifo");
+    for handle in ["1:", "7:"] {
+        node.host.sh(&format!("tc qdisc add dev {end} root handle {handle} pfifo"));
+        let failure =
+            network.invocation("ADD", BANDWIDTH, Some(&web), &result).run(&node.host).reply().expect_err("ADD");
+        let told = format!(
+            "cannot limit {end}: it has a queueing discipline pfifo already (hint: tc qdisc del dev {end} root"
+        );
+        assert!(failure.msg.starts_with(&told), "{failure:?}");
+        assert_eq!((ifbs(&node).len(), redirections(&node, &end).len()), (0, 0));
+        assert_eq!(node.host.json(&format!("tc -j qdisc show dev {end} root"))[0]["kind"], "pfifo");
+        node.host.sh(&format!("tc qdisc del dev {end} root"));
+    }
 }
 
 /// Runs each verb so that its request number 1, then 2, … fails, until there is none so far.
