@@ -177,7 +177,7 @@ impl Node {
         self.network(json!({"cniVersion": "1.1.0", "name": name, "plugins": [plugin]}))
     }
 
-    /// A network served by `binaries`, with this node's firewall backend and its own `dataDir`.
+    /// A network served by `binaries`, with this node's firewall backend and its own `dataDir`s.
     #[must_use]
     pub fn network_by(&self, conflist: Value, binaries: &Binaries) -> Network {
         let mut conflist = self.firewall.configure(conflist);
@@ -185,6 +185,9 @@ impl Node {
         for plugin in conflist["plugins"].as_array_mut().into_iter().flatten() {
             if plugin["ipam"]["type"] == "host-local" {
                 plugin["ipam"]["dataDir"] = json!(data_dir);
+            }
+            if plugin["type"] == "tuning" && plugin["dataDir"].is_null() {
+                plugin["dataDir"] = json!(data_dir.join("tuning"));
             }
         }
         Network::new(conflist, binaries.clone(), Arc::clone(&self.host), self.program_path(), data_dir)

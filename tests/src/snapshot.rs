@@ -63,10 +63,15 @@ fn is_infrastructure(line: &str, bridges: &[&str]) -> bool {
         }
         (Some("file"), Some(name)) => {
             let name = name.rsplit('/').next().unwrap_or(name);
-            name.parse::<std::net::IpAddr>().is_err()
+            name.parse::<std::net::IpAddr>().is_err() && !is_backup(name)
         }
         _ => false,
     }
+}
+
+/// Whether `tuning` keeps an attachment's earlier settings in it.
+fn is_backup(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == "json")
 }
 
 /// Chains of iptables that stay between attachments.

@@ -94,15 +94,12 @@ impl Killer {
     }
 }
 
-fn killed_at_random_points(firewall: Firewall, kills: usize, seed: u64, more: &[Value]) {
+fn killed_at_random_points(mut conflist: Value, firewall: Firewall, kills: usize, seed: u64) {
     // The guest of scripts/full-kernel has one CPU, and starts a process in 40 ms.
     let kills = if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) { kills } else { kills / 20 };
     let Some(node) = Node::start_with(firewall) else { return };
-    let mut conflist = fixture("bridge-portmap.conflist");
     *conflist.pointer_mut("/cniVersion").expect("a version") = json!("1.1.0");
     *conflist.pointer_mut("/plugins/0/ipam/ranges").expect("ranges") = json!([[{ "subnet": SUBNET }]]);
-    let plugins = conflist.pointer_mut("/plugins").and_then(Value::as_array_mut).expect("plugins");
-    plugins.extend(more.iter().cloned());
     let network = node.network(conflist);
     let before = node.snapshot();
     let mut killer = Killer { network, random: Random(seed), durations: HashMap::new(), killed: 0 };
@@ -149,27 +146,44 @@ fn no_address_is_lost(node: &Node, network: &Network) {
     }
 }
 
+fn chain() -> Value {
+    fixture("bridge-portmap.conflist")
+}
+
+/// With a policy, `firewall` makes most of what it can.
+fn with_firewall() -> Value {
+    let mut conflist = chain();
+    let plugins = conflist.pointer_mut("/plugins").and_then(Value::as_array_mut).expect("plugins");
+    plugins.push(json!({"type": "firewall", "ingressPolicy": "isolated"}));
+    conflist
+}
+
 #[test]
 fn five_hundred_kills_with_nftables() {
-    killed_at_random_points(Firewall::Nftables, 500, 0x5eed_0001, &[]);
+    killed_at_random_points(chain(), Firewall::Nftables, 500, 0x5eed_0001);
 }
 
 #[test]
 fn a_hundred_kills_with_iptables() {
-    killed_at_random_points(Firewall::IptablesNft, 100, 0x5eed_0002, &[]);
-}
-
-/// With a policy, `firewall` makes most of what it can.
-fn firewall() -> Value {
-    json!({"type": "firewall", "ingressPolicy": "isolated"})
+    killed_at_random_points(chain(), Firewall::IptablesNft, 100, 0x5eed_0002);
 }
 
 #[test]
 fn two_hundred_kills_of_firewall_with_nftables() {
-    killed_at_random_points(Firewall::Nftables, 200, 0x5eed_0003, &[firewall()]);
+    killed_at_random_points(with_firewall(), Firewall::Nftables, 200, 0x5eed_0003);
 }
 
 #[test]
 fn fifty_kills_of_firewall_with_iptables() {
-    killed_at_random_points(Firewall::IptablesNft, 50, 0x5eed_0004, &[firewall()]);
+    killed_at_random_points(with_firewall(), Firewall::IptablesNft, 50, 0x5eed_0004);
+}
+
+#[test]
+fn two_hundred_kills_of_the_long_chain_with_nftables() {
+    killed_at_random_points(fixture("long.conflist"), Firewall::Nftables, 200, 0x5eed_0005);
+}
+
+#[test]
+fn a_hundred_kills_of_the_long_chain_with_iptables() {
+    killed_at_random_points(fixture("long.conflist"), Firewall::IptablesNft, 100, 0x5eed_0006);
 }

@@ -21,14 +21,18 @@ fn programs(trace: &Path) -> Vec<String> {
 
 #[test]
 fn add_check_and_del_start_nothing_but_the_plugins() {
-    let Some(node) = Node::start_with(Firewall::Nftables) else { return };
-    let trace = node.dir().join("started");
-    let network = traced(&node.network(fixture("bridge-portmap.conflist")), &trace);
-    let web = node.container("web").publish("tcp", 8080, 80);
-    network.add(&web).expect("ADD");
-    network.check(&web).expect("CHECK");
-    network.del(&web).expect("DEL");
-    assert_eq!(programs(&trace), ["bridge", "portmap", "bridge", "portmap", "portmap", "bridge"]);
+    for chain in ["bridge-portmap.conflist", "long.conflist", "ptp.conflist"] {
+        let Some(node) = Node::start_with(Firewall::Nftables) else { return };
+        let trace = node.dir().join("started");
+        let network = traced(&node.network(fixture(chain)), &trace);
+        let web = node.container("web").publish("tcp", 8080, 80);
+        network.add(&web).expect("ADD");
+        network.check(&web).expect("CHECK");
+        network.del(&web).expect("DEL");
+        let plugins: Vec<&str> = network.plugins().iter().map(|plugin| plugin["type"].as_str().unwrap()).collect();
+        let expected: Vec<&str> = plugins.iter().chain(&plugins).chain(plugins.iter().rev()).copied().collect();
+        assert_eq!(programs(&trace), expected, "{chain}");
+    }
 }
 
 /// What the first ADD of a node gives but for what is random, how the second fails for want of addresses, and which

@@ -31,9 +31,9 @@ fn attach(network: &Network, containers: &[Container]) {
     assert_eq!(addresses.lock().expect("addresses").len(), containers.len());
 }
 
-fn stress(firewall: Firewall) {
+fn stress(chain: &str, firewall: Firewall) {
     let Some(node) = Node::start_with(firewall) else { return };
-    let network = node.network(fixture("bridge-portmap.conflist"));
+    let network = node.network(fixture(chain));
     let containers: Vec<Container> =
         (0..count()).map(|number| node.container("pod").publish("tcp", 20_000 + number, 80)).collect();
     let before = node.snapshot();
@@ -59,10 +59,15 @@ fn stress(firewall: Firewall) {
 
 #[test]
 fn two_hundred_at_once_with_nftables() {
-    stress(Firewall::Nftables);
+    stress("bridge-portmap.conflist", Firewall::Nftables);
 }
 
 #[test]
 fn two_hundred_at_once_with_iptables() {
-    stress(Firewall::IptablesNft);
+    stress("bridge-portmap.conflist", Firewall::IptablesNft);
+}
+
+#[test]
+fn two_hundred_of_the_long_chain_at_once_with_nftables() {
+    stress("long.conflist", Firewall::Nftables);
 }

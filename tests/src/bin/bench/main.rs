@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use ferrule_tests::{Binaries, Firewall, fixture};
 use serde_json::Value;
 
-use floor::Floor;
+use floor::{Floor, Link};
 use report::{Quantity, Report, Subject};
 use sample::Sample;
 use side::{Round, Side};
@@ -27,8 +27,41 @@ use side::{Round, Side};
 const WARM_UP: usize = 2;
 const AT_ONCE: usize = 32;
 
-const BRIDGE: &str = "bridge+host-local";
-const CHAIN: &str = "bridge+host-local+portmap";
+/// A chain of plugins that is measured.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    /// As it stands in the table.
+    work: &'static str,
+    /// The configuration list.
+    fixture: &'static str,
+    /// The kernel's part of it.
+    floor: Floor,
+}
+
+const BRIDGE: Chain = Chain {
+    work: "bridge+host-local",
+    fixture: "bridge.conflist",
+    floor: Floor { link: Link::Port, sets: &[], port: false, limits: false },
+};
+const CHAIN: Chain = Chain {
+    work: "bridge+host-local+portmap",
+    fixture: "bridge-portmap.conflist",
+    floor: Floor { sets: &[floor::MASQUERADED, floor::HAIRPIN, floor::LOCAL], port: true, ..BRIDGE.floor },
+};
+const LONG: Chain = Chain {
+    work: "bridge+host-local+portmap+firewall+tuning+bandwidth",
+    fixture: "long.conflist",
+    floor: Floor {
+        sets: &[floor::MASQUERADED, floor::HAIRPIN, floor::LOCAL, floor::PASSING],
+        limits: true,
+        ..CHAIN.floor
+    },
+};
+const PTP: Chain = Chain {
+    work: "ptp+host-local",
+    fixture: "ptp.conflist",
+    floor: Floor { link: Link::Routed, sets: &[floor::MASQUERADED], ..BRIDGE.floor },
+};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -98,25 +131,27 @@ fn add_rows(report: &mut Report, subject: Subject<'_>, samples: &[[Vec<Sample>; 
 }
 
 fn one_at_a_time(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
-    announce(BRIDGE);
-    let [ours, reference] = sides(&fixture("bridge.conflist"), Firewall::Nftables, binaries);
-    let floor = Side::of_kernel(Floor { firewall: false });
+    announce(BRIDGE.work);
+    let [ours, reference] = sides(&fixture(BRIDGE.fixture), Firewall::Nftables, binaries);
+    let floor = Side::of_kernel(BRIDGE.floor);
     let samples = take_turns(&[&ours, &reference, &floor], effort.rounds, Side::round);
-    add_rows(report, Subject { work: BRIDGE, backend: "none", present: 0 }, &samples);
+    add_rows(report, Subject { work: BRIDGE.work, backend: "none", present: 0 }, &samples);
     let mut retired = vec![ours, reference, floor];
-    retired.extend(chains(binaries, effort, report));
+    for chain in [CHAIN, LONG, PTP] {
+        retired.extend(with_each_backend(chain, binaries, effort, report));
+    }
     retired
 }
 
-/// The whole chain with each backend.
-fn chains(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
+fn with_each_backend(chain: Chain, binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     // All backends in one run, so that ours can be compared with each of the reference's.
-    announce(CHAIN);
-    let conflist = fixture("bridge-portmap.conflist");
+    let Chain { work, .. } = chain;
+    announce(work);
+    let conflist = fixture(chain.fixture);
     let firewalls: Vec<Firewall> = Firewall::ALL.into_iter().filter(|firewall| firewall.available()).collect();
     let all: BTreeMap<&str, [Side; 2]> =
         firewalls.iter().map(|firewall| (firewall.name(), sides(&conflist, *firewall, binaries))).collect();
-    let floor = Side::of_kernel(Floor { firewall: true });
+    let floor = Side::of_kernel(chain.floor);
     let order: Vec<&Side> = all.values().flatten().chain([&floor]).collect();
     let mut samples = take_turns(&order, effort.rounds, Side::round);
     let floor_samples = samples.pop().unwrap_or_default();
@@ -124,7 +159,7 @@ fn chains(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<
         all.keys().copied().zip(samples.chunks(2).map(<[_]>::to_vec)).collect();
     for (backend, pair) in &pairs {
         let samples = [pair.as_slice(), std::slice::from_ref(&floor_samples)].concat();
-        add_rows(report, Subject { work: CHAIN, backend, present: 0 }, &samples);
+        add_rows(report, Subject { work, backend, present: 0 }, &samples);
     }
     // Ours with nf_tables against each kind of the reference's iptables.
     let ours = pairs.get(Firewall::Nftables.name()).and_then(|pair| pair.first()).cloned().unwrap_or_default();
@@ -132,16 +167,16 @@ fn chains(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<
         let [_, reference] = pair.as_slice() else { continue };
         let backend = format!("nftables, ref {backend}");
         let samples = [ours.clone(), reference.clone(), floor_samples.clone()];
-        add_rows(report, Subject { work: CHAIN, backend: &backend, present: 0 }, &samples);
+        add_rows(report, Subject { work, backend: &backend, present: 0 }, &samples);
     }
     all.into_values().flatten().chain([floor]).collect()
 }
 
 fn at_once(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
-    let work = format!("{CHAIN}, {AT_ONCE} at once");
+    let work = format!("{}, {AT_ONCE} at once", CHAIN.work);
     announce(&work);
     let firewall = Firewall::Nftables;
-    let [ours, reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
+    let [ours, reference] = sides(&fixture(CHAIN.fixture), firewall, binaries);
     let samples = take_turns(&[&ours, &reference], effort.rounds_at_once, |side| side.at_once(AT_ONCE));
     add_rows(report, Subject { work: &work, backend: firewall.name(), present: 0 }, &samples);
     vec![ours, reference]
@@ -149,17 +184,17 @@ fn at_once(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec
 
 fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Report) -> Vec<Side> {
     let firewall = Firewall::Nftables;
-    let [mut ours, mut reference] = sides(&fixture("bridge-portmap.conflist"), firewall, binaries);
-    let empty = Side::of_plugins(&fixture("bridge-portmap.conflist"), firewall, &binaries[0]);
-    let subject = |present| Subject { work: CHAIN, backend: firewall.name(), present };
+    let [mut ours, mut reference] = sides(&fixture(CHAIN.fixture), firewall, binaries);
+    let empty = Side::of_plugins(&fixture(CHAIN.fixture), firewall, &binaries[0]);
+    let subject = |present| Subject { work: CHAIN.work, backend: firewall.name(), present };
 
-    announce(&format!("{CHAIN}, {} present", effort.present));
+    announce(&format!("{}, {} present", CHAIN.work, effort.present));
     reference.populate(effort.present);
     ours.populate(effort.present);
     let samples = take_turns(&[&ours, &reference], effort.rounds, Side::round);
     add_rows(report, subject(effort.present), &samples);
 
-    announce(&format!("{CHAIN}, {} present, ours", effort.present_ours));
+    announce(&format!("{}, {} present, ours", CHAIN.work, effort.present_ours));
     ours.populate(effort.present_ours);
     let samples = take_turns(&[&ours, &empty], effort.rounds, Side::round);
     for (present, samples) in [effort.present_ours, 0].into_iter().zip(&samples) {
@@ -172,30 +207,40 @@ fn with_many_present(binaries: &[Binaries; 2], effort: Effort, report: &mut Repo
 /// What is not a time: memory, processes, sizes.
 fn quantities(binaries: &[Binaries; 2], report: &mut Report) -> Vec<Side> {
     announce("memory, processes, sizes");
-    let conflist = fixture("bridge-portmap.conflist");
     let mut retired = Vec::new();
-    for firewall in Firewall::ALL.into_iter().filter(|firewall| firewall.available()) {
-        let sides = sides(&conflist, firewall, binaries);
-        // The first makes the infrastructure.
-        for side in &sides {
-            side.round();
+    for chain in [CHAIN, LONG] {
+        for firewall in Firewall::ALL.into_iter().filter(|firewall| firewall.available()) {
+            let sides = sides(&fixture(chain.fixture), firewall, binaries);
+            // The first makes the infrastructure.
+            for side in &sides {
+                side.round();
+            }
+            let [ours, reference] = sides.each_ref().map(Side::peak_memory);
+            let what = |what: &str| format!("{what} of ADD of {}, {}", chain.work, firewall.name());
+            report.quantities.push(Quantity { what: what("peak memory"), unit: "KiB", ours, reference });
+            let [ours, reference] = sides.each_ref().map(|side| side.processes() as u64);
+            report.quantities.push(Quantity { what: what("processes"), unit: "", ours, reference });
+            retired.extend(sides);
         }
-        let [ours, reference] = sides.each_ref().map(Side::peak_memory);
-        let what = |what: &str| format!("{what} of ADD of {CHAIN}, {}", firewall.name());
-        report.quantities.push(Quantity { what: what("peak memory"), unit: "KiB", ours, reference });
-        let [ours, reference] = sides.each_ref().map(|side| side.processes() as u64);
-        report.quantities.push(Quantity { what: what("processes"), unit: "", ours, reference });
-        retired.extend(sides);
     }
-    let [ours, reference] = binaries.each_ref().map(size);
-    let what = "bridge, host-local, loopback, portmap as installed".to_owned();
+    let both = in_both(binaries);
+    let [ours, reference] = binaries.each_ref().map(|dir| size(dir, &both));
+    let what = format!("{} plugins as installed", both.len());
     report.quantities.push(Quantity { what, unit: "bytes", ours, reference });
     retired
 }
 
-/// The bytes of the plugins that both sides have, hard links counted once.
-fn size(binaries: &Binaries) -> u64 {
-    let files: BTreeMap<u64, u64> = ["bridge", "host-local", "loopback", "portmap"]
+/// The plugins that both sides have.
+fn in_both(binaries: &[Binaries; 2]) -> Vec<String> {
+    let [ours, reference] = binaries;
+    let files = std::fs::read_dir(ours.dir()).expect("the plugins under test");
+    let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != "cnitool" && reference.plugin(name).exists()).collect()
+}
+
+/// The bytes of these plugins, hard links counted once.
+fn size(binaries: &Binaries, names: &[String]) -> u64 {
+    let files: BTreeMap<u64, u64> = names
         .iter()
         .map(|name| std::fs::metadata(binaries.plugin(name)).expect("a plugin"))
         .map(|file| (file.ino(), file.size()))

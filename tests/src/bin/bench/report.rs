@@ -71,7 +71,7 @@ impl Report {
     /// The table, for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{:<40} {:<4} {:<29} {:>7} {:>8} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
+            "{:<52} {:<4} {:<29} {:>7} {:>8} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
             "work (medians, ms)",
             "verb",
             "backend",
@@ -89,7 +89,7 @@ impl Report {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "{:<40} {:<4} {:<29} {:>7} {:>8} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8}",
+                "{:<52} {:<4} {:<29} {:>7} {:>8} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8}",
                 row.work,
                 row.verb,
                 row.backend,
@@ -104,7 +104,7 @@ impl Report {
             );
         }
         for Quantity { what, unit, ours, reference } in &self.quantities {
-            let _ = writeln!(text, "{:<75} {:>16} {:>9}   {unit}", what, ours, reference);
+            let _ = writeln!(text, "{:<87} {:>16} {:>9}   {unit}", what, ours, reference);
         }
         text
     }
