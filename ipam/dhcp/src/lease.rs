@@ -13,6 +13,7 @@
 
 mod exchange;
 mod grant;
+mod messages;
 #[cfg(test)]
 mod tests;
 
@@ -345,59 +346,6 @@ impl Client {
         exchange.again_before(grant.end, at.now);
         let message = self.prolong(&grant, &exchange, at);
         (State::Rebinding { exchange, grant }, vec![Action::Send(message, Way::AllServers)])
-    }
-
-    fn discovery(&self, exchange: &Exchange, kept: Option<&Grant>, at: Moment) -> Message {
-        let mut options = self.options.clone();
-        if let Some(kept) = kept {
-            options.set(code::REQUESTED_ADDRESS, kept.address.octets());
-        }
-        self.message(MessageType::Discover, exchange, options, at)
-    }
-
-    /// `REQUEST` for an offer.
-    fn request(&self, exchange: &Exchange, offer: &Offer, at: Moment) -> Message {
-        let mut options = self.options.clone();
-        options.set(code::REQUESTED_ADDRESS, offer.address.octets());
-        options.set(code::SERVER, offer.server.octets());
-        self.message(MessageType::Request, exchange, options, at)
-    }
-
-    /// `REQUEST` of INIT-REBOOT: the address as an option, and no server.
-    fn reboot(&self, grant: &Grant, exchange: &Exchange, at: Moment) -> Message {
-        let mut options = self.options.clone();
-        options.set(code::REQUESTED_ADDRESS, grant.address.octets());
-        self.message(MessageType::Request, exchange, options, at)
-    }
-
-    /// `REQUEST` of RENEWING and REBINDING: the address as `ciaddr`, and neither as an option nor a server.
-    fn prolong(&self, grant: &Grant, exchange: &Exchange, at: Moment) -> Message {
-        let message = self.message(MessageType::Request, exchange, self.options.clone(), at);
-        Message { ciaddr: grant.address, broadcast: false, ..message }
-    }
-
-    fn farewell(&self, address: Ipv4Addr, server: Ipv4Addr, mac: Option<MacAddr>, at: Moment) -> Action {
-        let mut options = Options::default();
-        if let Some(id) = self.options.value(code::CLIENT_ID) {
-            options.set(code::CLIENT_ID, id);
-        }
-        options.set(code::SERVER, server.octets());
-        let exchange = Exchange::begin(&self.timing, at.now, at);
-        let message = self.message(MessageType::Release, &exchange, options, at);
-        Action::Send(Message { ciaddr: address, broadcast: false, ..message }, Way::Farewell(server, mac))
-    }
-
-    fn message(&self, kind: MessageType, exchange: &Exchange, options: Options, at: Moment) -> Message {
-        Message {
-            kind,
-            xid: exchange.xid,
-            secs: u16::try_from(at.now.saturating_sub(exchange.begun).as_secs()).unwrap_or(u16::MAX),
-            broadcast: self.broadcast,
-            ciaddr: Ipv4Addr::UNSPECIFIED,
-            yiaddr: Ipv4Addr::UNSPECIFIED,
-            mac: self.mac,
-            options,
-        }
     }
 }
 

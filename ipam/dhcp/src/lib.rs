@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use libcni::CniError;
 use libcni::plugin::{Attachment, Call, Plugin};
 use libcni::types::{AddResult, AttachmentId};
 
@@ -107,7 +108,11 @@ fn absolute(netns: &Path) -> Result<PathBuf, Error> {
 /// Asks the daemon to release leases. If nobody listens, pods must be able to end all the same: the leases that
 /// `stale` chooses are marked on disk, and the daemon releases them when it starts. (Nobody prolongs them until then.)
 fn ask_or_note(call: &Call<'_>, what: What, stale: impl Fn(&Owner) -> bool) -> Result<(), Error> {
-    let socket = conf::socket(&call.config)?;
+    let socket = conf::socket(&call.config).unwrap_or_else(|e| {
+        // Even if another daemon has the lease, that one sees when the container is gone.
+        call.warn(format_args!("the daemon is looked for at {}: {}", conf::DEFAULT_SOCKET, e.reply()));
+        conf::DEFAULT_SOCKET.into()
+    });
     let request = request(call, what);
     let source = match connection::ask(&socket, &request) {
         Ok(_) => return Ok(()),

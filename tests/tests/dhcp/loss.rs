@@ -31,6 +31,10 @@ fn without_a_daemon_add_says_how_to_start_it() {
     let container = bed.node.container("check");
     assert_eq!(bed.call("CHECK", &container).expect_err("CHECK").code, 11);
     bed.call("DEL", &container).expect("DEL");
+    // Nor does a configuration that cannot be read any more keep a pod from ending.
+    let mut broken = bed.network.clone();
+    broken.conflist["plugins"][0]["ipam"]["daemonSocketPath"] = serde_json::json!(7);
+    broken.del(&container).expect("DEL with a broken configuration");
 }
 
 #[test]
