@@ -13,6 +13,7 @@ mod mode;
 mod moving;
 mod owned;
 mod peer;
+mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upper;
@@ -40,6 +41,7 @@ pub use macvlan::{Macvlan, MacvlanMode};
 pub use mode::UnknownMode;
 pub use moving::{move_as, move_to};
 pub use owned::owned_name;
+pub use tap::{OpenTap, Tap, TapError, TapState, require_tap_devices};
 pub use upper::Upper;
 pub use veth::Veth;
 pub use vrf::create_vrf;
@@ -108,6 +110,8 @@ pub struct Link {
     pub macvlan: Option<MacvlanMode>,
     /// An ipvlan's mode; `None` for other links.
     pub ipvlan: Option<IpvlanMode>,
+    /// What a tap device is set to; `None` for other links.
+    pub tap: Option<TapState>,
     /// A VLAN link's number; `None` for other links.
     pub vlan: Option<u16>,
     /// The routing table of a VRF; `None` for other links.
@@ -346,6 +350,7 @@ fn parse(message: &[u8]) -> Option<Link> {
         port: None,
         macvlan: None,
         ipvlan: None,
+        tap: None,
         vlan: None,
         vrf_table: None,
         ipv6: None,
@@ -372,14 +377,19 @@ fn parse(message: &[u8]) -> Option<Link> {
     Some(link)
 }
 
+/// Whether an attribute of one byte is there and not 0.
+fn flag(data: &[u8], kind: u16) -> bool {
+    find(data, kind).and_then(<[u8]>::first).is_some_and(|&value| value != 0)
+}
+
 fn parse_info(info: &[u8], link: &mut Link) {
-    let flag = |data: &[u8], kind| find(data, kind).and_then(<[u8]>::first).is_some_and(|&value| value != 0);
     link.kind = find(info, libc::IFLA_INFO_KIND).map(text).unwrap_or_default();
     if let Some(data) = find(info, libc::IFLA_INFO_DATA) {
         match link.kind.as_str() {
             "bridge" => link.bridge = Some(BridgeState { vlan_filtering: flag(data, IFLA_BR_VLAN_FILTERING) }),
             "macvlan" => link.macvlan = MacvlanMode::parse(data),
             "ipvlan" => link.ipvlan = IpvlanMode::parse(data),
+            "tun" => link.tap = tap::parse(data),
             "vlan" => link.vlan = vlan::parse_id(data),
             _ => {}
         }

@@ -216,6 +216,7 @@ mod tests {
             port: None,
             macvlan: None,
             ipvlan: None,
+            tap: None,
             vlan: None,
             vrf_table: None,
             ipv6: None,

@@ -21,6 +21,7 @@ fn main() -> std::process::ExitCode {
         &ptp::Ptp,
         &sbr::Sbr,
         &static_ipam::Static,
+        &tap::TapPlugin,
         &tuning::Tuning,
         &vlan::Vlan,
         &vrf::Vrf,

@@ -1,0 +1,4 @@
+//! The executable `tap`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&tap::TapPlugin)
+}
