@@ -3,6 +3,7 @@
 
 mod back;
 mod check;
+mod fault;
 mod remove;
 mod select;
 mod swap;
