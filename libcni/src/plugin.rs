@@ -32,6 +32,11 @@ pub trait Plugin {
     /// The CNI type: the name of the binary.
     fn name(&self) -> &'static str;
 
+    /// Other names that it is installed under and answers to: of a plugin whose place it takes.
+    fn other_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The versions of configuration that this plugin accepts, oldest first.
     fn versions(&self) -> &'static [SpecVersion] {
         &SpecVersion::ALL
@@ -79,6 +84,8 @@ pub trait Plugin {
 pub trait AnyPlugin: Sync {
     /// As [`Plugin::name`].
     fn name(&self) -> &'static str;
+    /// As [`Plugin::other_names`].
+    fn other_names(&self) -> &'static [&'static str];
     /// As [`Plugin::versions`].
     fn versions(&self) -> &'static [SpecVersion];
     /// As [`Plugin::add`].
@@ -114,6 +121,9 @@ impl<P: Plugin + Sync> AnyPlugin for P {
     fn name(&self) -> &'static str {
         Plugin::name(self)
     }
+    fn other_names(&self) -> &'static [&'static str] {
+        Plugin::other_names(self)
+    }
     fn versions(&self) -> &'static [SpecVersion] {
         Plugin::versions(self)
     }
@@ -137,6 +147,18 @@ impl<P: Plugin + Sync> AnyPlugin for P {
     }
 }
 
+impl<'p> dyn AnyPlugin + 'p {
+    /// All the names that it answers to, its own first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name()).chain(self.other_names().iter().copied())
+    }
+}
+
+/// The one of `plugins` that answers to `name`.
+fn named<'p>(plugins: &[&'p dyn AnyPlugin], name: &str) -> Option<&'p dyn AnyPlugin> {
+    plugins.iter().copied().find(|plugin| plugin.names().any(|own| own == name))
+}
+
 /// Runs `plugin` as this process: environment, stdin, stdout and exit code are the process's. The one line of a
 /// plugin's `main.rs`.
 #[must_use]
@@ -146,12 +168,18 @@ pub fn main(plugin: &dyn AnyPlugin) -> ExitCode {
 
 /// Runs the plugin of `plugins` that this process was called as (the file name of `argv[0]`). A delegate that turns
 /// out to be this same executable is then called in process. The one line of a multi-call binary's `main.rs`.
+///
+/// Called by another name with the argument `--names`, it lists the names that it answers to, one a line: those that it
+/// is to be installed under.
 #[must_use]
 pub fn main_multicall(plugins: &[&dyn AnyPlugin]) -> ExitCode {
     let called_as = std::env::args_os().next().map(std::path::PathBuf::from);
     let name = called_as.as_deref().and_then(|p| p.file_name()).and_then(|n| n.to_str()).unwrap_or_default();
-    match plugins.iter().find(|p| p.name() == name) {
-        Some(plugin) => run(plugins, *plugin),
+    match named(plugins, name) {
+        Some(plugin) => run(plugins, plugin),
+        None if std::env::args_os().nth(1).is_some_and(|argument| argument == "--names") => {
+            dispatch::list_names(plugins)
+        }
         None => dispatch::refuse_name(name, plugins),
     }
 }

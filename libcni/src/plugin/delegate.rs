@@ -7,10 +7,10 @@ use crate::env::{Env, Verb};
 use crate::error::{CniError, ErrorCode, ErrorReply};
 use crate::exec::{self, ExecError};
 use crate::json;
-use crate::plugin::AnyPlugin;
 use crate::plugin::dispatch::{Call, dispatch};
 use crate::plugin::signal::Forwarding;
-use crate::types::AddResult;
+use crate::plugin::{AnyPlugin, named};
+use crate::types::{AddResult, AttachmentId};
 
 /// Another plugin that this one calls for a part of its work, as an IPAM plugin (specification, section 4
 /// "Plugin Delegation"): same environment, same configuration.
@@ -134,7 +134,7 @@ impl<'c> Delegate<'c> {
     /// The plugin `name` from `CNI_PATH`, which will get `stdin`.
     pub(crate) fn find(call: &'c Call<'c>, name: &str, stdin: Cow<'c, [u8]>) -> Result<Self, DelegateError> {
         let path = find_in_path(name, &call.env.cni_path())?;
-        let ours = call.plugins.iter().copied().find(|p| p.name() == name).filter(|_| is_this_executable(&path));
+        let ours = named(call.plugins, name).filter(|_| is_this_executable(&path));
         let runner = ours.map_or(Runner::Executable(path), Runner::InProcess);
         Ok(Self { call, name: name.to_owned(), runner, stdin })
     }
@@ -150,7 +150,7 @@ impl<'c> Delegate<'c> {
     /// # Errors
     /// The delegate's error object, or why there is none.
     pub fn add(&self) -> Result<AddResult, DelegateError> {
-        let outcome = self.invoke(Verb::Add).and_then(|stdout| self.parse(&stdout));
+        let outcome = self.try_add();
         if outcome.is_err()
             && let Err(e) = self.del()
         {
@@ -159,12 +159,31 @@ impl<'c> Delegate<'c> {
         outcome
     }
 
+    /// ADD alone. If it fails, the caller has to send DEL; it learns so whether that succeeded.
+    ///
+    /// # Errors
+    /// As [`Delegate::add`].
+    pub fn try_add(&self) -> Result<AddResult, DelegateError> {
+        self.invoke(Verb::Add).and_then(|stdout| self.parse(&stdout))
+    }
+
     /// DEL.
     ///
     /// # Errors
     /// As [`Delegate::add`].
     pub fn del(&self) -> Result<(), DelegateError> {
         self.invoke(Verb::Del).map(drop)
+    }
+
+    /// DEL of another attachment than the call's own, if that has one at all: of one that GC found dead. Its namespace
+    /// is not known, nor are its `CNI_ARGS`.
+    ///
+    /// # Errors
+    /// As [`Delegate::add`].
+    pub fn del_other(&self, id: &AttachmentId) -> Result<(), DelegateError> {
+        let env = self.call.env.clone().with("CNI_CONTAINERID", id.container_id.as_str());
+        let env = env.with("CNI_IFNAME", id.ifname.as_str()).with("CNI_NETNS", "").with("CNI_ARGS", "");
+        self.invoke_in(env, Verb::Del).map(drop)
     }
 
     /// CHECK.
@@ -192,7 +211,11 @@ impl<'c> Delegate<'c> {
     }
 
     fn invoke(&self, verb: Verb) -> Result<Vec<u8>, DelegateError> {
-        let env = self.call.env.clone().with("CNI_COMMAND", verb.as_str());
+        self.invoke_in(self.call.env.clone(), verb)
+    }
+
+    fn invoke_in(&self, env: Env, verb: Verb) -> Result<Vec<u8>, DelegateError> {
+        let env = env.with("CNI_COMMAND", verb.as_str());
         match &self.runner {
             Runner::InProcess(plugin) => self.call_in_process(*plugin, &env),
             Runner::Executable(path) => {

@@ -189,9 +189,18 @@ pub fn dispatch(
     }
 }
 
+/// Writes the names of all plugins to stdout, one a line.
+pub(crate) fn list_names(plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
+    let names: String = plugins.iter().flat_map(|plugin| plugin.names()).map(|name| format!("{name}\n")).collect();
+    match std::io::stdout().write_all(names.as_bytes()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(_closed) => std::process::ExitCode::FAILURE,
+    }
+}
+
 /// The answer of a multi-call executable that was not called by a plugin's name.
 pub(crate) fn refuse_name(name: &str, plugins: &[&dyn AnyPlugin]) -> std::process::ExitCode {
-    let names: Vec<&str> = plugins.iter().map(|p| p.name()).collect();
+    let names: Vec<&str> = plugins.iter().flat_map(|plugin| plugin.names()).collect();
     let reply = ErrorReply::new(
         ErrorCode::INVALID_ENVIRONMENT,
         format!("no plugin is called \"{name}\" (hint: call this file by the name of one: {})", names.join(", ")),

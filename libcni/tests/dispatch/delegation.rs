@@ -101,6 +101,16 @@ fn a_delegate_in_the_same_file_is_called_in_this_process() {
 }
 
 #[test]
+fn a_delegate_is_known_by_its_other_names() {
+    let dir = this_file_as_fake();
+    symlink(std::env::current_exe().unwrap(), dir.path().join("phony")).unwrap();
+    let fake = Fake::new();
+    let stdin = delegating("1.1.0").replace("\"fake\"", "\"phony\"");
+    call(&[&Front, &fake], "STATUS", dir.path(), &stdin).assert_silent_success();
+    assert_eq!(fake.calls(), ["STATUS"]);
+}
+
+#[test]
 fn another_file_of_that_name_is_run_even_if_the_plugin_is_known() {
     let dir =
         script_as_fake(r#"[ $CNI_COMMAND != ADD ] || echo '{"ips": [{"version": "4", "address": "10.1.0.9/16"}]}'"#);

@@ -42,6 +42,9 @@ impl Plugin for Fake {
     fn name(&self) -> &'static str {
         "fake"
     }
+    fn other_names(&self) -> &'static [&'static str] {
+        &["phony"]
+    }
     fn versions(&self) -> &'static [SpecVersion] {
         self.versions
     }
