@@ -14,8 +14,8 @@
 //! }
 //! ```
 //! A mistake's `config` replaces the members of the file's; `cniVersion`, `name` and `type` are there by themselves.
-//! `$DIR` is a directory of the test's own, `$NETNS` the container's namespace; in the golden file they stand in the
-//! replies again. Each call must fail and leave nothing behind.
+//! `$DIR` is a directory of the test's own, `$NETNS` the container's namespace, `$FIXTURES` is `tests/fixtures`; in the
+//! golden file they stand in the replies again. Each call must fail and leave nothing behind.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 #![expect(clippy::disallowed_methods, reason = "golden files are sources, not state")]
 
@@ -61,6 +61,7 @@ impl Paths {
             ("$NETNS", text(&container.netns)),
             ("$DIR", text(node.dir())),
             ("$CNI_PATH", binaries.search_path().replace(':', " ")),
+            ("$FIXTURES", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures").to_owned()),
         ])
     }
 

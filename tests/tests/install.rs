@@ -1,10 +1,32 @@
 //! `scripts/install` replaces plugins while they are being executed: nobody sees a missing or half-written one.
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrule_tests::{Binaries, Invocation};
+
+/// The folders of plugins in the workspace.
+fn plugins() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["plugins", "ipam"].map(|folder| std::fs::read_dir(root.join(folder)).expect("folder"));
+    let crates = folders.into_iter().flatten().flatten().filter(|entry| entry.path().join("Cargo.toml").exists());
+    crates.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "all").collect()
+}
+
+#[test]
+fn every_plugin_is_there_by_each_of_its_names_and_all_are_one_file() {
+    let Some(binaries) = Binaries::ours() else { return };
+    let inode = |name: &str| std::fs::metadata(binaries.plugin(name)).expect(name).ino();
+    for name in plugins().iter().map(String::as_str).chain(["flannel"]) {
+        assert_eq!(inode(name), inode("bridge"), "{name}");
+        let plugin = Invocation::new(&binaries.plugin(name)).env("CNI_COMMAND", "VERSION");
+        let reply = plugin.run_here().reply().expect(name);
+        assert!(reply.pointer("/supportedVersions").is_some(), "{name}: {reply}");
+    }
+}
 
 #[test]
 fn plugins_are_replaced_under_load() {

@@ -25,5 +25,6 @@ fn main() -> std::process::ExitCode {
         &tuning::Tuning,
         &vlan::Vlan,
         &vrf::Vrf,
+        &vxlan_delegate::VxlanDelegate,
     ])
 }

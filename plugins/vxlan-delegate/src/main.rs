@@ -1,0 +1,4 @@
+//! The executable `vxlan-delegate`.
+fn main() -> std::process::ExitCode {
+    libcni::plugin::main(&vxlan_delegate::VxlanDelegate)
+}
