@@ -125,3 +125,8 @@ fn host_device() {
     // The host's uplink is as good as any.
     applies_and_reports(&json!({"type": "host-device", "device": MASTER}));
 }
+
+#[test]
+fn tap() {
+    applies_and_reports(&json!({"type": "tap"}));
+}
