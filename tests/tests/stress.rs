@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use ferrule_tests::{Container, Firewall, Network, Node, fixture};
+use serde_json::{Value, json};
 
 /// How many; fewer on one CPU, which has nothing at once but only one after another.
 fn count() -> u16 {
@@ -31,9 +32,9 @@ fn attach(network: &Network, containers: &[Container]) {
     assert_eq!(addresses.lock().expect("addresses").len(), containers.len());
 }
 
-fn stress(chain: &str, firewall: Firewall) {
+fn stress(chain: Value, firewall: Firewall) {
     let Some(node) = Node::start_with(firewall) else { return };
-    let network = node.network(fixture(chain));
+    let network = node.network(chain);
     let containers: Vec<Container> =
         (0..count()).map(|number| node.container("pod").publish("tcp", 20_000 + number, 80)).collect();
     let before = node.snapshot();
@@ -59,15 +60,24 @@ fn stress(chain: &str, firewall: Firewall) {
 
 #[test]
 fn two_hundred_at_once_with_nftables() {
-    stress("bridge-portmap.conflist", Firewall::Nftables);
+    stress(fixture("bridge-portmap.conflist"), Firewall::Nftables);
 }
 
 #[test]
 fn two_hundred_at_once_with_iptables() {
-    stress("bridge-portmap.conflist", Firewall::IptablesNft);
+    stress(fixture("bridge-portmap.conflist"), Firewall::IptablesNft);
 }
 
 #[test]
 fn two_hundred_of_the_long_chain_at_once_with_nftables() {
-    stress("long.conflist", Firewall::Nftables);
+    stress(fixture("long.conflist"), Firewall::Nftables);
+}
+
+/// Whether a bridge still needs its policy depends on all attachments.
+#[test]
+fn two_hundred_at_once_with_a_policy() {
+    let mut chain = fixture("bridge-portmap.conflist");
+    let plugins = chain.pointer_mut("/plugins").and_then(Value::as_array_mut).expect("plugins");
+    plugins.push(json!({"type": "firewall", "ingressPolicy": "same-bridge"}));
+    stress(chain, Firewall::Nftables);
 }

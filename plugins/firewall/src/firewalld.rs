@@ -27,6 +27,9 @@ const SOCKET: &str = "/run/dbus/system_bus_socket";
 /// How long firewalld may take for an answer: a reload takes seconds.
 const PATIENCE: Timeout = Timeout::Duration(Duration::from_secs(25));
 
+/// How much of an error of firewalld is told, in characters.
+const SAID_MAX: usize = 300;
+
 /// Why firewalld did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
@@ -160,7 +163,7 @@ impl Firewalld {
         if answer.typ == MessageType::Error {
             let name = answer.dynheader.error_name.as_deref().unwrap_or("an error");
             let text = answer.body.parser().get::<String>().unwrap_or_default();
-            return Err(BusError::Refused { action: action.to_owned(), said: format!("{name}: {text}") });
+            return Err(BusError::Refused { action: action.to_owned(), said: format!("{name}: {}", cut(&text)) });
         }
         Ok(answer)
     }
@@ -179,7 +182,26 @@ impl Firewalld {
     }
 }
 
+/// The beginning of what firewalld says: it may append all that it told nftables, thousands of characters.
+fn cut(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let beginning: String = line.chars().take(SAID_MAX).collect();
+    if beginning.len() < text.trim_end().len() { format!("{beginning}…") } else { beginning }
+}
+
 /// As the reference writes it: firewalld compares sources as text.
 fn source(ip: IpAddr) -> String {
     format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_firewalld_says_the_first_line_is_told() {
+        assert_eq!(cut("INVALID_ZONE: nowhere"), "INVALID_ZONE: nowhere");
+        assert_eq!(cut("COMMAND_FAILED: no such file\n\nJSON blob:\n{}"), "COMMAND_FAILED: no such file…");
+        assert_eq!(cut(&"x".repeat(400)).chars().count(), SAID_MAX + 1);
+    }
 }

@@ -148,21 +148,21 @@ fn a_reload_is_told_by_check_and_repaired_by_add() {
     }
     let Some(node) = Node::start() else { return };
     let mut bus = Bus::start(&node).with_firewalld();
-    let network = bus.network(1, &json!({"backend": "firewalld", "firewalldZone": "internal"}));
+    let network = bus.network(1, &json!({"backend": "firewalld", "firewalldZone": "work"}));
     let web = node.container("web");
     let result = network.add(&web).expect("ADD");
     network.check(&web).expect("CHECK");
-    assert_eq!(bus.sources("internal"), ["10.81.0.2/32", "fd81::2/128"]);
+    assert_eq!(bus.sources("work"), ["10.81.0.2/32", "fd81::2/128"]);
     bus.run(&network, "ADD", &web, &result).expect("ADD again");
     bus.ask("--reload");
     let failure = network.check(&web).expect_err("reloaded");
-    assert!(failure.msg.contains("10.81.0.2 is no source of zone internal of firewalld"), "{failure:?}");
+    assert!(failure.msg.contains("10.81.0.2 is no source of zone work of firewalld"), "{failure:?}");
     bus.run(&network, "ADD", &web, &result).expect("ADD repairs");
     network.check(&web).expect("CHECK");
     // The zone of the configuration is another by now, and the result is lost.
     let moved = bus.network(1, &json!({"backend": "firewalld"}));
     bus.run(&moved, "DEL", &web, &Value::Null).expect("DEL");
-    assert_eq!(bus.sources("internal"), [""; 0]);
+    assert_eq!(bus.sources("work"), [""; 0]);
     bus.run(&network, "ADD", &web, &result).expect("ADD");
     // Without firewalld its sources are gone; the record of them goes too.
     bus.stop_firewalld();

@@ -196,3 +196,84 @@ pub(super) fn differences(table: &Table, family: Family, container: &Container) 
     }
     differences
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libcni::types::AttachmentId;
+    use linuxnet::tag::Valid;
+
+    /// What iptables-save prints after the Go plugin's ADD of 10.1.0.2 with the policies same-bridge and isolated.
+    const GO: &str = include_str!("../../tests/fixtures/iptables-save-1.8.9-go-firewall.txt");
+
+    fn container(container_id: &str, ip: &str, policy: Policy) -> Container {
+        let id = AttachmentId { container_id: container_id.parse().unwrap(), ifname: "eth0".parse().unwrap() };
+        let isolation = (policy != Policy::Open).then(|| Isolation { bridge: "br0".parse().unwrap(), policy });
+        let tag = Tag::new(&"net".parse().unwrap(), &id);
+        Container { tag, ips: vec![ip.parse().unwrap()], isolation, ports: Vec::new() }
+    }
+
+    /// The table after `batch`, as far as plans use it.
+    fn after(before: &str, batch: &Batch) -> String {
+        let mut lines: Vec<String> = before.lines().filter(|l| *l != "COMMIT").map(str::to_owned).collect();
+        for line in batch.text("filter").lines() {
+            if let Some(rule) = line.strip_prefix("-D ") {
+                let at = lines.iter().position(|l| l.strip_prefix("-A ") == Some(rule)).expect("deleted rule is there");
+                lines.remove(at);
+            } else if let Some(rule) = line.strip_prefix("-I ") {
+                let chain = rule.split(' ').next().unwrap();
+                let first = lines.iter().position(|l| l.starts_with(&format!("-A {chain} "))).unwrap_or(lines.len());
+                lines.insert(first, format!("-A {rule}"));
+            } else if line.starts_with(':') || line.starts_with("-A") {
+                lines.push(line.replace("-s 10.1.0.3 ", "-s 10.1.0.3/32 ").replace("-d 10.1.0.3 ", "-d 10.1.0.3/32 "));
+            }
+        }
+        lines.join("\n")
+    }
+
+    fn added(before: &str, container: &Container) -> String {
+        let saved = after(before, &admission(&Table::parse(before), Family::V4, container, "CNI-ADMIN"));
+        let table = Table::parse(&saved);
+        assert_eq!(differences(&table, Family::V4, container), Vec::<String>::new());
+        assert!(admission(&table, Family::V4, container, "CNI-ADMIN").is_empty(), "not idempotent:\n{saved}");
+        saved
+    }
+
+    fn removed(before: &str, whose: Whose<'_>) -> String {
+        let saved = after(before, &removal(&Table::parse(before), Family::V4, whose));
+        assert!(removal(&Table::parse(&saved), Family::V4, whose).is_empty(), "not idempotent:\n{saved}");
+        saved
+    }
+
+    #[test]
+    fn the_go_plugins_rules_are_ours_to_check_and_remove() {
+        let go = container("c1", "10.1.0.2", Policy::Isolated);
+        assert_eq!(differences(&Table::parse(GO), Family::V4, &go), Vec::<String>::new());
+        let left = removed(GO, Whose::Container(&go));
+        assert!(!left.contains("10.1.0.2") && !left.contains("br0"), "{left}");
+    }
+
+    #[test]
+    fn a_policy_that_the_go_plugin_may_want_stays() {
+        let ours = container("c2", "10.1.0.3", Policy::Isolated);
+        let both = added(GO, &ours);
+        let left = removed(&both, Whose::Container(&ours));
+        assert_eq!(left.matches("br0").count(), GO.matches("br0").count(), "{left}");
+        assert!(!left.contains("10.1.0.3"));
+        // The other way round it stays for ours.
+        let left = removed(&both, Whose::Container(&container("c1", "10.1.0.2", Policy::Open)));
+        assert!(left.contains("-i br0 -o br0") && !left.contains("10.1.0.2"), "{left}");
+        let valid = Valid::new(&"net".parse().unwrap(), &[]);
+        assert!(!removed(&left, Whose::Stale(&valid)).contains("br0"));
+    }
+
+    #[test]
+    fn gc_leaves_what_has_no_tag_and_what_is_valid() {
+        let valid = |ids: &[AttachmentId]| Valid::new(&"net".parse().unwrap(), ids);
+        assert!(removal(&Table::parse(GO), Family::V4, Whose::Stale(&valid(&[]))).is_empty());
+        let saved = added(GO, &container("c2", "10.1.0.3", Policy::Open));
+        let id = AttachmentId { container_id: "c2".parse().unwrap(), ifname: "eth0".parse().unwrap() };
+        assert!(removal(&Table::parse(&saved), Family::V4, Whose::Stale(&valid(&[id]))).is_empty());
+        assert!(!removed(&saved, Whose::Stale(&valid(&[]))).contains("10.1.0.3"));
+    }
+}

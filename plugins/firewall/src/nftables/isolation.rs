@@ -99,8 +99,13 @@ fn replace(nft: &mut Nfnetlink, is_old: impl Fn(&Wish) -> bool, new: Vec<Wish>) 
         let (old, kept): (Vec<_>, Vec<_>) = wishes(nft)?.into_iter().partition(&is_old);
         let mut t = Transaction::new(TABLE);
         for wish in &old {
-            // Deleted, not expired: the same transaction may make the key anew.
-            t.destroy_element(wish.map().name, &wish.ip.into());
+            let (map, key) = (wish.map().name, wish.ip.into());
+            // Deleted, not expired, where the same transaction may make the key anew.
+            if new.is_empty() {
+                t.remove_element(map, &key)
+            } else {
+                t.destroy_element(map, &key)
+            };
         }
         for wish in &new {
             let tag = wish.tag.as_ref().map(ToString::to_string).unwrap_or_default();
