@@ -1,6 +1,6 @@
 //! The plugin side of the protocol: implement [`Plugin`], hand it to [`main`].
 //!
-//! [`main`] and [`dispatch`] do all that is the same for every plugin: environment, validation, version gates,
+//! [`main`] and [`dispatch()`] do all that is the same for every plugin: environment, validation, version gates,
 //! the guard against the host's namespace, reading stdin, writing the one reply, the exit code.
 
 mod delegate;
