@@ -85,6 +85,8 @@ fn a_plugins_main_is_one_line_and_its_files_have_their_names() {
                 assert!(source.join(file).exists(), "{name} has no src/{file}");
             }
             assert!(root().join(folder).join(&name).join("README.md").exists(), "{name} has no README.md");
+            let mistakes = root().join("tests/errors").join(&name).with_extension("golden");
+            assert!(mistakes.exists(), "nobody has read how {name} tells mistakes: {} is missing", mistakes.display());
         }
     }
 }

@@ -56,6 +56,9 @@ fn cases(chosen: &[String]) -> Result<Vec<Case>, String> {
         std::fs::read_dir(&dir).map_err(|e| e.to_string())?.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     let mut cases = paths.iter().map(|path| Case::load(path)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(unknown) = chosen.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
+        return Err(format!("there is no case {unknown} in {}", dir.display()));
+    }
     cases.retain(|case| chosen.is_empty() || chosen.contains(&case.name));
     Ok(cases)
 }
@@ -72,8 +75,13 @@ fn run_all(cases: &[Case], binaries: &Binaries, reference: &Binaries) -> Vec<[Ta
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     cases.get(index).zip(outcomes.get(index))
                 } {
-                    let tallies = [binaries, reference].map(|dir| run(case, dir, &cnitool, &trials));
-                    *slot.lock().expect("outcome") = tallies;
+                    let tallies = || [binaries, reference].map(|dir| run(case, dir, &cnitool, &trials));
+                    // On a thread with the case's name, by which a skip calls it.
+                    let thread = std::thread::Builder::new().name(case.name.clone());
+                    let thread = thread.spawn_scoped(scope, tallies).expect("a thread");
+                    *slot.lock().expect("outcome") = thread.join().unwrap_or_else(|panic| {
+                        [Tally { failures: vec![panic_text(&*panic)], ..Tally::default() }, Tally::default()]
+                    });
                 }
             });
         }
