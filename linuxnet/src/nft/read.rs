@@ -10,8 +10,8 @@ use super::set::SetEntry;
 use super::socket::{Nfnetlink, Request};
 use super::value::Value;
 use super::{Family, Table};
-use crate::error::NetlinkError;
-use crate::nl::Attributes;
+use crate::error::{Cause, NetlinkError};
+use crate::nl::{Attributes, DUMP_ATTEMPTS};
 
 impl Nfnetlink {
     /// Whether the table exists. About 10 µs.
@@ -72,15 +72,23 @@ impl Nfnetlink {
     pub fn elements(&mut self, table: Table<'_>, set: &str) -> Result<Vec<ElementEntry>, NetlinkError> {
         let mut a = Attributes::new();
         a.string(NFTA_SET_ELEM_LIST_TABLE, table.name).string(NFTA_SET_ELEM_LIST_SET, set);
-        let mut elements = self
-            .dump(&ask(table.family, NFT_MSG_GETSETELEM, &a), |_, payload| {
-                ElementEntry::decode_all(payload).filter(|element| !element.leaving).collect::<Vec<_>>()
-            })
-            .map_err(|cause| NetlinkError::new(format!("list the elements of {set}"), cause))?;
-        // A hash table that grows or shrinks meanwhile shows some elements twice, and does not say so.
-        let mut seen = HashSet::with_capacity(elements.len());
-        elements.retain(|element| seen.insert(element.key.clone()));
-        Ok(elements)
+        let request = ask(table.family, NFT_MSG_GETSETELEM, &a);
+        let read = |_, payload: &[u8]| ElementEntry::decode_all(payload).collect::<Vec<_>>();
+        let fault = |cause| NetlinkError::new(format!("list the elements of {set}"), cause);
+        // A hash table that is growing or shrinking is walked in parts, by position: it shows some elements twice, leaves
+        // out as many others, and does not say so. It is read again until nothing is there twice.
+        let mut seen = HashSet::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            let mut elements = self.dump(&request, read).map_err(fault)?;
+            let shown = elements.len();
+            seen.clear();
+            elements.retain(|element| seen.insert(element.key.clone()));
+            if elements.len() == shown {
+                elements.retain(|element| !element.leaving);
+                return Ok(elements);
+            }
+        }
+        Err(fault(Cause::Unsteady(DUMP_ATTEMPTS)))
     }
 
     /// All chains of a table; none if it does not exist.
