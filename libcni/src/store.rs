@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{AccessFlags, access};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{AccessFlags, access, linkat};
 
 /// A file operation that failed: what, on which path, why.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +69,9 @@ pub fn ensure_dir(dir: &Path, mode: u32) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(StoreError::on("create directory", dir))
 }
 
-/// Replaces the file at `path` by one with `content` and `mode`: written beside it under a name that begins with a
-/// dot, synced, renamed. A reader sees the old content or the new; a full disk leaves the old.
+/// Replaces the file at `path` by one with `content` and `mode`: written without a name, synced, then named; a file
+/// that is there already is replaced by rename(2) from a name beside it that begins with a dot. A reader sees the old
+/// content or the new; a full disk leaves the old; a kill leaves nothing but, between two system calls, that name.
 ///
 /// # Errors
 /// [`StoreError`]; the temporary file is removed.
@@ -80,17 +82,38 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
     };
     // One process writes one path once at a time; the pid keeps processes apart.
     let temporary = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = (|| {
-        let mut file = File::options().create(true).truncate(true).write(true).mode(mode).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        fs::rename(&temporary, path)
-    })();
+    // A relative path of one part lies in the current directory.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let written = match anonymous(dir, content, mode) {
+        Ok(file) => file.sync_data().and_then(|()| place(&file, &temporary, path)),
+        Err(e) if lacks_anonymous_files(&e) => write_named(&temporary, content, mode, path),
+        Err(e) => Err(e),
+    };
     written.map_err(|source| {
         // Nothing more can be done if this fails too; the name says what it is.
         let _ = fs::remove_file(&temporary);
         fault("write")(source)
     })
+}
+
+/// Gives an anonymous file the name `path`, by way of `temporary` if that is taken.
+fn place(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
+    match name(file, path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        named => return named,
+    }
+    // Of a process with this pid that was killed.
+    let _ = fs::remove_file(temporary);
+    name(file, temporary)?;
+    fs::rename(temporary, path)
+}
+
+/// As [`write_atomic`], where files cannot be made without a name.
+fn write_named(temporary: &Path, content: &[u8], mode: u32, path: &Path) -> io::Result<()> {
+    let mut file = File::options().create(true).truncate(true).write(true).mode(mode).open(temporary)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(temporary, path)
 }
 
 /// Removes what processes that were killed in [`write_atomic`] left unfinished in `dir`, whoever they worked for. Others
@@ -167,6 +190,15 @@ pub fn anonymous(dir: &Path, content: &[u8], mode: u32) -> io::Result<File> {
     }
     file.write_all(content)?;
     Ok(file)
+}
+
+/// Gives an [`anonymous`] file a name, by linkat(2) from /proc: the way without privileges.
+///
+/// # Errors
+/// As of linkat(2): `EEXIST` if the name is taken.
+pub fn name(file: &File, path: &Path) -> io::Result<()> {
+    let source = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(linkat(AT_FDCWD, &source, AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?)
 }
 
 /// Whether `fault` says that the filesystem (EOPNOTSUPP, EINVAL) or the kernel (EISDIR) has no `O_TMPFILE`.

@@ -71,7 +71,7 @@ const FAULTS: [(&str, &str); 4] =
 fn add_with_each_of_its_requests_failing() {
     let Some(bed) = Bed::start() else { return };
     let (network, before) = (bed.network(&keys()), bed.state());
-    for fault in FAULTS.into_iter().chain([("fdatasync", "error=EIO"), ("rename", "error=EIO")]) {
+    for fault in FAULTS.into_iter().chain([("fdatasync", "error=EIO"), ("linkat", "error=EIO")]) {
         at_each_request(&bed, &network, "ADD", fault, |output, at| {
             if output.status.success() {
                 network.remember(&bed.container, Some(bed.prev_result()));
@@ -103,7 +103,7 @@ fn del_with_each_of_its_requests_failing() {
 fn add_that_is_killed_is_taken_back_by_del() {
     let Some(bed) = Bed::start() else { return };
     let (network, before) = (bed.network(&keys()), bed.state());
-    for syscall in ["sendto", "recvfrom", "write", "setns", "fdatasync", "rename"] {
+    for syscall in ["sendto", "recvfrom", "write", "setns", "fdatasync", "linkat"] {
         at_each_request(&bed, &network, "ADD", (syscall, "signal=KILL"), |_, at| {
             network.del(&bed.container).unwrap_or_else(|e| panic!("after {at}: {e:?}"));
             network.gc(&[]).expect("GC");
