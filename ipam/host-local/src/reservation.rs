@@ -1,16 +1,14 @@
 //! The file of one address: made whole, read with suspicion.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use libcni::store::{StoreError, anonymous, lacks_anonymous_files, remove_file};
+use libcni::store::{self, StoreError, anonymous, lacks_anonymous_files, remove_file};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::unistd::linkat;
+use nix::fcntl::OFlag;
 
 use crate::index::Index;
 use crate::owner::Owner;
@@ -107,15 +105,14 @@ impl Unnamed {
     /// # Errors
     /// [`StoreError`] for any other reason.
     pub(crate) fn link(&self, path: &Path) -> Result<bool, StoreError> {
-        let source = match self {
-            // linkat(2): the way to name an O_TMPFILE without privileges.
-            Self::Anonymous(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
-            Self::Hidden(path) => path.clone(),
+        let linked = match self {
+            Self::Anonymous(file) => store::name(file, path),
+            Self::Hidden(hidden) => fs::hard_link(hidden, path),
         };
-        match linkat(AT_FDCWD, &source, AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW) {
+        match linked {
             Ok(()) => Ok(true),
-            Err(Errno::EEXIST) => Ok(false),
-            Err(e) => Err(StoreError::on("create", path)(e.into())),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(StoreError::on("create", path)(e)),
         }
     }
 }
