@@ -1,0 +1,63 @@
+//! What the engine's thread waits for: one queue for all.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use linuxnet::link::Dev;
+use tokio::sync::oneshot;
+
+use crate::report::{Difference, Explanation, PeerRow, Status};
+use crate::store::News;
+
+/// Something happened, or somebody asks.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// In the store, at this time.
+    Store(News, Instant),
+    /// In the kernel: a link, an address, a neighbour, a route or a nexthop was changed; by us, too.
+    Kernel(Notice),
+    /// The firewall was changed.
+    Firewall,
+    /// The configuration was read again (SIGHUP).
+    Reload(Box<crate::config::Config>),
+    /// An operator asks; nobody may be waiting for the answer any more.
+    Ask(Ask),
+    /// SIGTERM, SIGINT: end, and leave the kernel as it is.
+    Stop,
+}
+
+/// What the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Something of this link (its index).
+    Link(u32),
+    /// A route or nexthop that is none of ours was made or removed, or one of ours.
+    Route,
+    /// More happened than the socket could hold: look at everything.
+    Lost,
+}
+
+/// A question of an operator, and where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Status(oneshot::Sender<Status>),
+    /// All nodes, those that are refused with the reason.
+    Peers(oneshot::Sender<Vec<PeerRow>>),
+    /// Desired against the kernel, looked at now.
+    Diff(oneshot::Sender<Result<Vec<Difference>, String>>),
+    /// How a container's address is reached.
+    Explain(IpAddr, oneshot::Sender<Explanation>),
+}
+
+/// A link as requests name it, which lives longer than [`Dev`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+}
+
+impl Device {
+    pub(crate) fn dev(&self) -> Dev<'_> {
+        Dev { index: self.index, name: &self.name }
+    }
+}

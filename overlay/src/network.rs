@@ -1,0 +1,75 @@
+//! The configuration of the whole cluster: flannel's `net-conf.json`, or the table `[network]` of ours.
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// What all nodes agree upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// `Network`, with `EnableIPv4`: the addresses of all IPv4 containers.
+    pub(crate) v4: Option<Pool<Ipv4Net>>,
+    /// `IPv6Network`, with `EnableIPv6`.
+    pub(crate) v6: Option<Pool<Ipv6Net>>,
+    /// `Backend`: how nodes reach each other.
+    pub(crate) backend: Backend,
+}
+
+/// The addresses that are given to nodes, one subnet each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pool<Net> {
+    /// `Network`: all of them.
+    pub(crate) network: Net,
+    /// `SubnetLen`: the prefix length of a node's subnet.
+    pub(crate) subnet_len: u8,
+    /// `SubnetMin`: the first subnet that is given out. Default: the second of the network.
+    pub(crate) first: Net,
+    /// `SubnetMax`: the last. Default: the last of the network.
+    pub(crate) last: Net,
+}
+
+/// `Backend`: how nodes reach each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Vxlan(Vxlan),
+    /// Plain routes by the node's address; all nodes on one segment.
+    HostGw,
+    /// IP in IP; `direct_routing`: not for nodes on the same segment.
+    Ipip {
+        direct_routing: bool,
+    },
+    WireGuard(WireGuard),
+    /// Packets in UDP, by this process.
+    Udp {
+        port: u16,
+    },
+    /// Routes by an existing BGP speaker: BIRD is told what to announce, and learns the rest itself.
+    Bgp,
+}
+
+/// `{"Type": "vxlan", "VNI": 1, "Port": 8472, "GBP": false, "DirectRouting": false, "MTU": 0}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vxlan {
+    /// 1 to 16777215. Default 1.
+    pub(crate) vni: u32,
+    /// UDP port. Default 8472, the kernel's.
+    pub(crate) port: u16,
+    /// Group based policy extension.
+    pub(crate) gbp: bool,
+    /// Nodes on the same segment are reached by plain routes.
+    pub(crate) direct_routing: bool,
+    /// Of the device, in bytes; none: what fits through the external interface.
+    pub(crate) mtu: Option<u32>,
+}
+
+/// `{"Type": "wireguard", "ListenPort": 51820, "ListenPortV6": 51821, "PSK": "", "MTU": 0, "PersistentKeepaliveInterval": 0}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireGuard {
+    /// UDP port for IPv4. Default 51820.
+    pub(crate) port: u16,
+    /// UDP port for IPv6. Default 51821.
+    pub(crate) port_v6: u16,
+    /// Shared by all nodes.
+    pub(crate) psk: Option<[u8; 32]>,
+    /// Seconds; 0: none.
+    pub(crate) keepalive: u16,
+    pub(crate) mtu: Option<u32>,
+}
