@@ -1,7 +1,7 @@
 //! The one thread that changes the kernel.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 
 use tokio::sync::watch;
 
@@ -22,4 +22,16 @@ pub(crate) struct Setup {
     pub(crate) registration: watch::Sender<Registration>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: Receiver<Event>,
+    /// The other end of `events`, for the threads that listen to the kernel.
+    pub(crate) queue: Sender<Event>,
+}
+
+/// Works until [`Event::Stop`], on the calling thread, which is its own.
+pub(crate) fn run(setup: Setup) {
+    while let Ok(event) = setup.events.recv() {
+        match event {
+            Event::Stop => break,
+            event => tracing::debug!(?event, "event"),
+        }
+    }
 }
