@@ -8,6 +8,7 @@
 //! Specification: <https://www.cni.dev/docs/spec/>, versions 0.1.0 to 1.1.0.
 #![warn(missing_docs)]
 
+pub mod base64;
 pub mod convert;
 mod env;
 pub mod error;

@@ -24,7 +24,6 @@
 //! * cache entries are written atomically, and hold the plugins of drop-in files.
 
 mod attach;
-mod base64;
 mod cache;
 mod conflist;
 mod derive;

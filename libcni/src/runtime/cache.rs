@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::base64;
 use crate::convert;
 use crate::json;
 use crate::names::NetworkName;
 use crate::runtime::Attachment;
-use crate::runtime::base64;
 use crate::runtime::conflist::{ConflistError, NetworkList};
 use crate::runtime::load::Skipped;
 use crate::store::{self, StoreError};

@@ -1,8 +1,11 @@
-//! Base64 with padding (RFC 4648, section 4): how Go's `encoding/json` writes bytes, as in the result cache.
+//! Base64 with padding (RFC 4648, section 4): how Go's `encoding/json` writes bytes, as in the result cache and in
+//! etcd's JSON, and how WireGuard writes keys.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-pub(super) fn encode(bytes: &[u8]) -> String {
+/// `bytes` as text.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let word =
@@ -16,7 +19,8 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes that `text` stands for; `None` if it is no base64.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
