@@ -9,6 +9,7 @@
 //!
 //! It ends when it is dropped. `us` changes when the external interface does; then the store makes the new claim known.
 
+pub(crate) mod allocate;
 pub(crate) mod etcd;
 pub(crate) mod file;
 pub(crate) mod kubernetes;
