@@ -18,7 +18,7 @@
 //! * [`process::Process`]: a program that runs; it is killed when it is dropped, and shows its log if the test failed.
 //!
 //! Values are dropped in the opposite order of their declaration: daemons after machines, machines after the cluster.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "a test writes files that others damage and lose")]
 #![allow(dead_code, reason = "the harness comes before the tests")]
 
@@ -44,7 +44,7 @@ fn machines_are_apart_and_reach_each_other() {
         let subnet = format!(
             "FLANNEL_NETWORK=10.42.0.0/16\nFLANNEL_SUBNET=10.42.{number}.1/24\nFLANNEL_MTU=1500\nFLANNEL_IPMASQ=true\n"
         );
-        std::fs::write(machine.path("/run/flannel/subnet.env"), subnet).unwrap();
+        std::fs::write(machine.path("/run/flannel/subnet.env"), subnet).expect("subnet file");
         machine.sh(&format!("ip route add 10.42.{}.0/24 via {}", 3 - number, other.address));
         pods.push(machine.attach("web"));
     }
