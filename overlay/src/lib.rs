@@ -25,6 +25,7 @@ mod network;
 mod node;
 mod peer;
 mod report;
+mod settings;
 mod store;
 
 /// Runs the daemon of this process.

@@ -1,6 +1,13 @@
 //! The configuration of the whole cluster: flannel's `net-conf.json`, or the table `[network]` of ours.
 
+mod pool;
+mod read;
+
 use ipnet::{Ipv4Net, Ipv6Net};
+
+pub(crate) use self::pool::Pool;
+use self::read::{Reader, Spelling};
+use crate::settings::{SettingError, Settings};
 
 /// What all nodes agree upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +20,22 @@ pub(crate) struct Network {
     pub(crate) backend: Backend,
 }
 
-/// The addresses that are given to nodes, one subnet each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pool<Net> {
-    /// `Network`: all of them.
-    pub(crate) network: Net,
-    /// `SubnetLen`: the prefix length of a node's subnet.
-    pub(crate) subnet_len: u8,
-    /// `SubnetMin`: the first subnet that is given out. Default: the second of the network.
-    pub(crate) first: Net,
-    /// `SubnetMax`: the last. Default: the last of the network.
-    pub(crate) last: Net,
+impl Network {
+    /// Reads flannel's `net-conf.json`: keys in any case, unknown ones are ignored, as Go does.
+    ///
+    /// # Errors
+    /// [`SettingError`] with flannel's name of the key.
+    pub(crate) fn from_net_conf(text: &[u8]) -> Result<Self, SettingError> {
+        Reader::new(&mut Settings::of_json(text)?, Spelling::NetConf).network()
+    }
+
+    /// Reads `[network]` of a TOML file.
+    ///
+    /// # Errors
+    /// [`SettingError`]
+    pub(crate) fn from_settings(settings: &mut Settings) -> Result<Self, SettingError> {
+        Reader::new(settings, Spelling::Toml).network()
+    }
 }
 
 /// `Backend`: how nodes reach each other.
