@@ -16,6 +16,8 @@ use crate::packet::{AddressFamily, NeighbourAddress, NeighbourAttribute, Neighbo
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NUD_PERMANENT: u16 = 0x80;
+/// The state of entries that the kernel makes for addresses that need no asking.
+const NUD_NOARP: u16 = 0x40;
 
 /// What the kernel knows of a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Neighbour {
     pub mac: Option<MacAddr>,
     /// Somebody set it; it was not asked for on the link, and does not age.
     pub is_permanent: bool,
+    /// The kernel made it, for an address that needs no asking: multicast, or on a link without hardware addresses.
+    pub is_automatic: bool,
 }
 
 impl Netlink {
@@ -83,7 +87,9 @@ fn parse(message: &[u8]) -> Option<Neighbour> {
             _ => {}
         }
     }
-    Some(Neighbour { link, ip: address?, mac, is_permanent: state & NUD_PERMANENT != 0 })
+    let is_permanent = state & NUD_PERMANENT != 0;
+    let is_automatic = !is_permanent && state & NUD_NOARP != 0;
+    Some(Neighbour { link, ip: address?, mac, is_permanent, is_automatic })
 }
 
 #[cfg(test)]

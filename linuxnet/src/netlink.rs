@@ -1,5 +1,6 @@
 //! The routing socket (rtnetlink): one request, several in one send, and dumps.
 
+mod each;
 mod events;
 
 use libcni::netns::Netns;
@@ -10,6 +11,8 @@ use nix::sys::socket::SockProtocol;
 use crate::error::{Cause, NetlinkError};
 use crate::nl::{Attributes, DUMP_ATTEMPTS, Reply, Socket, frame};
 use crate::packet::{self, Emitable};
+
+pub use each::Failure;
 
 /// The most messages of a batch in one send. Each may be answered by an error of some 800 bytes of the kernel's
 /// accounting, and all of them must fit the receive buffer (208 KiB by default) at once.
@@ -145,6 +148,7 @@ impl FromIterator<Request> for Batch {
 pub struct Netlink {
     socket: Socket,
     out: Vec<u8>,
+    sent: u64,
 }
 
 impl Netlink {
@@ -157,7 +161,7 @@ impl Netlink {
             .map_err(|errno| NetlinkError::new("open a netlink socket", Cause::Socket(errno)))?;
         // Before Linux 4.20 there is no such option, and filters of dumps are ignored: readers filter again.
         let _ = socket.enable(libc::NETLINK_GET_STRICT_CHK);
-        Ok(Self { socket, out: Vec::with_capacity(1024) })
+        Ok(Self { socket, out: Vec::with_capacity(1024), sent: 0 })
     }
 
     /// Opens a socket in `netns`; the calling thread is back in its own namespace afterwards.
@@ -177,9 +181,22 @@ impl Netlink {
         self.send(&[request])
     }
 
-    /// Has the kernel do several things in one send. The kernel answers every failure, and success only where it is
-    /// asked to: so the last message alone asks, and its answer is the end.
+    /// Has the kernel do several things in one send.
     fn send(&mut self, requests: &[Request]) -> Result<(), NetlinkError> {
+        let mut first = None;
+        self.exchange(requests, |_, error| {
+            first.get_or_insert(error);
+        })?;
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Has the kernel do several things in one send, and tells each that failed by its place. The kernel answers every
+    /// failure, and success only where it is asked to: so the last message alone asks, and its answer is the end.
+    fn exchange(
+        &mut self,
+        requests: &[Request],
+        mut failed: impl FnMut(usize, NetlinkError),
+    ) -> Result<(), NetlinkError> {
         let ([first, ..], Some(last)) = (requests, requests.last()) else { return Ok(()) };
         self.out.clear();
         let first_sequence = self.frame(first, requests.len() == 1);
@@ -188,21 +205,18 @@ impl Netlink {
         }
         let fault = |request: &Request, cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
         self.socket.send(&self.out).map_err(|cause| fault(first, cause))?;
-        let mut failed = None;
         loop {
             let messages = self.socket.receive().map_err(|cause| fault(last, cause))?;
             for message in messages {
-                let at = message.sequence.wrapping_sub(first_sequence);
-                let Some(request) = usize::try_from(at).ok().and_then(|at| requests.get(at)) else { continue };
+                let at = usize::try_from(message.sequence.wrapping_sub(first_sequence)).unwrap_or(usize::MAX);
+                let Some(request) = requests.get(at) else { continue };
                 match message.reply() {
-                    Reply::Refused(refusal) if failed.is_none() => {
-                        failed = Some(fault(request, refusal.into()));
-                    }
-                    Reply::Refused(_) | Reply::Done => {}
+                    Reply::Refused(refusal) => failed(at, fault(request, refusal.into())),
+                    Reply::Done => {}
                     Reply::Data(_) => continue,
                 }
                 if std::ptr::eq(request, last) {
-                    return failed.map_or(Ok(()), Err);
+                    return Ok(());
                 }
             }
         }
@@ -211,6 +225,7 @@ impl Netlink {
     /// Appends `request` to what is sent next, and gives its sequence number.
     fn frame(&mut self, request: &Request, acknowledge: bool) -> u32 {
         let sequence = self.socket.next_sequence();
+        self.sent += 1;
         let ack = if acknowledge { libc::NLM_F_ACK } else { 0 };
         let flags = libc::NLM_F_REQUEST | request.mode.flags() | ack;
         frame(&mut self.out, request.kind, flag_bits(flags), sequence, &request.body, &[]);
@@ -226,6 +241,7 @@ impl Netlink {
         let fault = |cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
         self.out.clear();
         let sequence = self.socket.next_sequence();
+        self.sent += 1;
         let flags = flag_bits(libc::NLM_F_REQUEST | request.mode.flags());
         frame(&mut self.out, request.kind, flags, sequence, &request.body, &[]);
         self.socket.send(&self.out).map_err(fault)?;
@@ -264,6 +280,7 @@ impl Netlink {
         let fault = |cause: Cause| NetlinkError::new(request.doing.as_str(), cause);
         self.out.clear();
         let sequence = self.socket.next_sequence();
+        self.sent += 1;
         let flags = flag_bits(libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
         frame(&mut self.out, request.kind, flags, sequence, &request.body, &[]);
         self.socket.send(&self.out).map_err(fault)?;

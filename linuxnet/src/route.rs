@@ -1,6 +1,7 @@
 //! Routes (`ip route`).
 
 mod default;
+mod marked;
 mod saved;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::packet::{
     RouteType,
 };
 
+pub use marked::{MarkedRoute, PROTOCOL_OVERLAY, Way, remove_marked, set_marked};
 pub use saved::{SavedRoute, put_back};
 
 /// The number of the main routing table.

@@ -1,5 +1,7 @@
 //! Attributes: a writer that keeps alignment and nesting, and a reader that trusts nothing.
 
+use std::net::IpAddr;
+
 use super::align;
 
 /// Length and type before an attribute's payload.
@@ -51,6 +53,14 @@ impl Attributes {
 
     pub(crate) fn ne64(&mut self, kind: u16, value: u64) -> &mut Self {
         self.bytes(kind, &value.to_ne_bytes())
+    }
+
+    /// An address of four or sixteen bytes.
+    pub(crate) fn ip(&mut self, kind: u16, address: IpAddr) -> &mut Self {
+        match address {
+            IpAddr::V4(ip) => self.bytes(kind, &ip.octets()),
+            IpAddr::V6(ip) => self.bytes(kind, &ip.octets()),
+        }
     }
 
     /// A string with its NUL.
