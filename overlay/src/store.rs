@@ -13,6 +13,7 @@ pub(crate) mod allocate;
 pub(crate) mod etcd;
 pub(crate) mod file;
 pub(crate) mod kubernetes;
+pub(crate) mod pause;
 
 use std::sync::mpsc::Sender;
 use std::time::Instant;
