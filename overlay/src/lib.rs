@@ -25,6 +25,7 @@ mod network;
 mod node;
 mod peer;
 mod report;
+mod roster;
 mod settings;
 mod store;
 

@@ -57,6 +57,20 @@ pub(crate) enum Backend {
     Bgp,
 }
 
+impl Backend {
+    /// Its `Type`, which nodes also say as their `BackendType`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Vxlan(_) => "vxlan",
+            Self::HostGw => "host-gw",
+            Self::Ipip { .. } => "ipip",
+            Self::WireGuard(_) => "wireguard",
+            Self::Udp { .. } => "udp",
+            Self::Bgp => "bgp",
+        }
+    }
+}
+
 /// `{"Type": "vxlan", "VNI": 1, "Port": 8472, "GBP": false, "DirectRouting": false, "MTU": 0}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Vxlan {

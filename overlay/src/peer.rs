@@ -1,10 +1,14 @@
 //! Another node, as far as it is believed.
 
+mod check;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
 use sha2::{Digest, Sha256};
+
+pub(crate) use self::check::cut;
 
 /// Another node: what is needed to send to its containers. Each family stands for itself: IPv4 containers are reached
 /// over IPv4, IPv6 containers over IPv6.
