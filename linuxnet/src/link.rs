@@ -7,6 +7,8 @@ mod create;
 mod dummy;
 mod events;
 mod ifb;
+mod ipip;
+mod ipv6;
 mod ipvlan;
 mod macvlan;
 mod mode;
@@ -20,6 +22,7 @@ mod upper;
 mod veth;
 mod vlan;
 mod vrf;
+mod vxlan;
 
 use libcni::json::FieldError;
 use libcni::types::MacAddr;
@@ -36,6 +39,8 @@ pub use bridge_vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
 pub use create::{LinkError, random_mac};
 pub use events::LinkEvents;
 pub use ifb::Ifb;
+pub use ipip::Ipip;
+pub use ipv6::{Ipv6State, set_link_local};
 pub use ipvlan::IpvlanMode;
 pub use macvlan::{Macvlan, MacvlanMode};
 pub use mode::UnknownMode;
@@ -45,6 +50,7 @@ pub use tap::{OpenTap, Tap, TapError, TapState, require_tap_devices};
 pub use upper::Upper;
 pub use veth::Veth;
 pub use vrf::create_vrf;
+pub use vxlan::{Vnis, Vxlan, add_vni, remove_vnis};
 
 /// A link as it is named in requests: by index for the kernel, by name for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +122,10 @@ pub struct Link {
     pub vlan: Option<u16>,
     /// The routing table of a VRF; `None` for other links.
     pub vrf_table: Option<u32>,
+    /// What a VXLAN link is set to; `None` for other links.
+    pub vxlan: Option<Vxlan>,
+    /// What a tunnel of IP in IP is set to; `None` for other links.
+    pub ipip: Option<Ipip>,
     /// What IPv6 is set to on it; `None` where the kernel has no IPv6, or the link cannot have any.
     pub ipv6: Option<Ipv6State>,
 }
@@ -136,23 +146,6 @@ pub struct PortState {
     pub isolated: bool,
 }
 
-/// What IPv6 is set to on a link (`/proc/sys/net/ipv6/conf/LINK/…`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv6State {
-    /// `disable_ipv6`: it accepts no IPv6 address.
-    pub disabled: bool,
-    /// `ndisc_notify`: it announces its addresses when it comes up.
-    pub ndisc_notify: bool,
-    /// `keep_addr_on_down`: static addresses survive the link going down.
-    pub keep_addr_on_down: bool,
-}
-
-/// `DEVCONF_DISABLE_IPV6`, `…_NDISC_NOTIFY` and `…_KEEP_ADDR_ON_DOWN` of linux/ipv6.h: positions in `IFLA_INET6_CONF`.
-const DEVCONF_DISABLE_IPV6: usize = 26;
-const DEVCONF_NDISC_NOTIFY: usize = 29;
-const DEVCONF_KEEP_ADDR_ON_DOWN: usize = 42;
-/// `IFLA_INET6_CONF` of linux/if_link.h.
-const IFLA_INET6_CONF: u16 = 2;
 /// `IFLA_BR_VLAN_FILTERING`, `IFLA_BRPORT_MODE` (hairpin) and `IFLA_BRPORT_ISOLATED` of linux/if_link.h.
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_MODE: u16 = 4;
@@ -353,6 +346,8 @@ fn parse(message: &[u8]) -> Option<Link> {
         tap: None,
         vlan: None,
         vrf_table: None,
+        vxlan: None,
+        ipip: None,
         ipv6: None,
     };
     for (kind, value) in attributes(message.get(16..)?) {
@@ -369,7 +364,7 @@ fn parse(message: &[u8]) -> Option<Link> {
             alt_name::IFLA_PROP_LIST => link.alt_names = alt_name::parse(value),
             libc::IFLA_IFALIAS => link.alias = Some(text(value)),
             libc::IFLA_LINKINFO => parse_info(value, &mut link),
-            libc::IFLA_AF_SPEC => link.ipv6 = parse_ipv6(value),
+            libc::IFLA_AF_SPEC => link.ipv6 = ipv6::parse(value),
             _ => {}
         }
     }
@@ -391,6 +386,8 @@ fn parse_info(info: &[u8], link: &mut Link) {
             "ipvlan" => link.ipvlan = IpvlanMode::parse(data),
             "tun" => link.tap = tap::parse(data),
             "vlan" => link.vlan = vlan::parse_id(data),
+            "vxlan" => link.vxlan = vxlan::parse(data),
+            "ipip" => link.ipip = Some(ipip::parse(data)),
             _ => {}
         }
     }
@@ -403,16 +400,4 @@ fn parse_info(info: &[u8], link: &mut Link) {
             isolated: flag(data, IFLA_BRPORT_ISOLATED),
         });
     }
-}
-
-fn parse_ipv6(af_spec: &[u8]) -> Option<Ipv6State> {
-    let family = u16::try_from(libc::AF_INET6).ok()?;
-    let settings = find(find(af_spec, family)?, IFLA_INET6_CONF)?;
-    let is_set = |at: usize| settings.get(at * 4..at * 4 + 4).and_then(ne32).is_some_and(|value| value != 0);
-    let ndisc_notify = is_set(DEVCONF_NDISC_NOTIFY);
-    Some(Ipv6State {
-        disabled: is_set(DEVCONF_DISABLE_IPV6),
-        ndisc_notify,
-        keep_addr_on_down: is_set(DEVCONF_KEEP_ADDR_ON_DOWN),
-    })
 }

@@ -219,6 +219,8 @@ mod tests {
             tap: None,
             vlan: None,
             vrf_table: None,
+            vxlan: None,
+            ipip: None,
             ipv6: None,
         }
     }
