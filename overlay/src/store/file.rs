@@ -1,8 +1,36 @@
 //! Nodes in a file, or one file each in a directory: needs nothing else, and is watched.
+//!
+//! * A file (`nodes.toml`, `nodes.json`) has a table `[nodes.NAME]` for each node; somebody writes it and brings it to all.
+//! * A directory has a file `NAME.toml` or `NAME.json` for each; only what changes is read again. With `publish` each
+//!   node writes its own, with a subnet that is free: the directory is shared (a volume, or one machine's for tests).
+//!
+//! What a node's entry may say stands at `Entry`. A node whose entry cannot be read is told as such; the others work. The
+//! own entry must be there, too: it gives this node its subnets. A MAC that an entry leaves out is made of the node's name,
+//! and with this store a node makes its own that way ([`crate::peer::identity_of_name`]).
+//!
+//! Not seen: what another machine changes on a network filesystem (inotify tells of this machine's changes alone), and
+//! what a link leads to outside of the directory, but for a ConfigMap of Kubernetes.
+
+mod entry;
+mod follow;
+mod own;
+mod read;
+mod watch;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::watch::Receiver;
+use tokio::time::sleep;
+
+use crate::network::Network;
+use crate::store::{Registration, Teller};
+use follow::Follower;
+
+/// The pauses between attempts to reach the path.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The table `[store.file]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -10,7 +38,23 @@ use serde::Deserialize;
 pub(crate) struct FileConf {
     /// A file of all nodes, or a directory of one file per node.
     pub(crate) path: PathBuf,
-    /// Where it is a directory that nodes share: write this node's own file.
+    /// Where it is a directory that nodes share: write this node's own file, whatever it said but its subnets.
     #[serde(default)]
     pub(crate) publish: bool,
 }
+
+/// Tells of the nodes, for ever.
+pub(crate) async fn run(conf: FileConf, network: Network, us: Receiver<Registration>, teller: Teller) {
+    let mut follower = Follower::new(conf, network, us, teller);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if follower.follow().await {
+            pause = FIRST_PAUSE;
+        }
+        sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests;
