@@ -25,6 +25,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
 use crate::network::Network;
+use crate::store::pause::Pauses;
 use crate::store::{Registration, Teller};
 use follow::Follower;
 
@@ -46,13 +47,12 @@ pub(crate) struct FileConf {
 /// Tells of the nodes, for ever.
 pub(crate) async fn run(conf: FileConf, network: Network, us: Receiver<Registration>, teller: Teller) {
     let mut follower = Follower::new(conf, network, us, teller);
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         if follower.follow().await {
-            pause = FIRST_PAUSE;
+            pauses.reset();
         }
-        sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        sleep(pauses.next()).await;
     }
 }
 
