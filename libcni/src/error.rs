@@ -63,6 +63,11 @@ impl ErrorReply {
     pub fn new(code: ErrorCode, msg: impl Into<String>, details: impl Into<String>) -> Self {
         Self { code, msg: msg.into(), details: details.into() }
     }
+
+    /// What an error says of itself: `msg` is the error, `details` its causes.
+    pub fn of(error: &(impl CniError + ?Sized)) -> Self {
+        Self::new(error.code(), error.to_string(), causes(error.source()))
+    }
 }
 
 impl fmt::Display for ErrorReply {
@@ -83,7 +88,7 @@ pub trait CniError: Error {
     /// The whole reply: `msg` is this error, `details` its causes. An error that only carries a
     /// delegate's reply overrides this to pass it on unchanged.
     fn reply(&self) -> ErrorReply {
-        ErrorReply { code: self.code(), msg: self.to_string(), details: causes(self.source()) }
+        ErrorReply::of(self)
     }
 }
 

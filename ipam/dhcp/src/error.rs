@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes};
+use libcni::error::{CniError, ErrorCode, ErrorReply};
 use libcni::plugin::Interrupted;
 use libcni::store::StoreError;
 use libcni::types::ConfigError;
@@ -89,7 +89,7 @@ impl CniError for Error {
         match self {
             Self::Config(e) => e.reply(),
             Self::Daemon(reply) => reply.clone(),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in what all plugins with an interface do.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::netns::NetnsError;
 use libcni::plugin::{DelegateError, Interrupted};
 use libcni::types::{ArgsError, ConfigError};
@@ -87,7 +87,7 @@ impl CniError for AttachError {
         match self {
             Self::Config(e) => e.reply(),
             Self::Ipam(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

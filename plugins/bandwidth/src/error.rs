@@ -110,7 +110,7 @@ impl CniError for BandwidthError {
         match self {
             Self::Config(e) => e.reply(),
             Self::Attach(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), libcni::error::causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

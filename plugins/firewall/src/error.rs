@@ -108,7 +108,7 @@ impl CniError for FirewallError {
     fn reply(&self) -> ErrorReply {
         match self {
             Self::Config(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), libcni::error::causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in `host-device`, and the code of each failure on the wire.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::names::NameError;
 use libcni::netns::NetnsError;
 use libcni::plugin::{DelegateError, Interrupted};
@@ -99,7 +99,7 @@ impl CniError for HostDeviceError {
             Self::Attach(e) => e.reply(),
             Self::Config(e) => e.reply(),
             Self::Ipam(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in `macvlan`, and the code of each failure on the wire.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes};
+use libcni::error::{CniError, ErrorCode, ErrorReply};
 use libcni::types::ConfigError;
 use linuxnet::NetlinkError;
 use linuxnet::attach::AttachError;
@@ -42,9 +42,7 @@ impl CniError for MacvlanError {
         match self {
             Self::Attach(e) => e.reply(),
             Self::Config(e) => e.reply(),
-            Self::Refused { .. } => {
-                ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self)))
-            }
+            Self::Refused { .. } => ErrorReply::of(self),
         }
     }
 }

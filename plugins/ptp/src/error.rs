@@ -70,7 +70,7 @@ impl CniError for PtpError {
             Self::Attach(e) => e.reply(),
             Self::Config(e) => e.reply(),
             Self::Ipam(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), libcni::error::causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

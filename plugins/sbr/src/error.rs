@@ -1,6 +1,6 @@
 //! What can go wrong in `sbr`, and the code of each failure on the wire.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::plugin::Interrupted;
 use libcni::store::StoreError;
 use libcni::types::ConfigError;
@@ -71,7 +71,7 @@ impl CniError for SbrError {
         match self {
             Self::Config(e) => e.reply(),
             Self::Sandbox(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::netns::NetnsError;
 use libcni::plugin::DelegateError;
 use libcni::types::ConfigError;
@@ -86,7 +86,7 @@ impl CniError for TapPluginError {
             Self::Config(e) => e.reply(),
             Self::Ipam(e) => e.reply(),
             Self::Unavailable(e) => ErrorReply::new(self.code(), self.to_string(), e.reply().details),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

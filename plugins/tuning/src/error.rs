@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::json::FieldError;
 use libcni::netns::NetnsError;
 use libcni::plugin::Interrupted;
@@ -198,7 +198,7 @@ impl CniError for TuningError {
         match self {
             Self::Config(e) => e.reply(),
             Self::Attach(e) => e.reply(),
-            _ => ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self))),
+            _ => ErrorReply::of(self),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in `vxlan-delegate`, and the code of each failure on the wire.
 
-use libcni::error::{CniError, ErrorCode, ErrorReply, causes, listed};
+use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::plugin::DelegateError;
 use libcni::store::StoreError;
 use libcni::types::ConfigError;
@@ -55,7 +55,7 @@ impl CniError for Error {
             Self::Attach(e) => e.reply(),
             Self::Delegate(e) => e.reply(),
             Self::NotReady(_) | Self::NoSubnet(_) | Self::NotWritable(_) | Self::Cache(_) | Self::Several(_) => {
-                ErrorReply::new(self.code(), self.to_string(), causes(std::error::Error::source(self)))
+                ErrorReply::of(self)
             }
         }
     }
