@@ -42,6 +42,7 @@ mod commit;
 mod element;
 mod encode;
 mod load;
+mod range;
 mod read;
 mod removal;
 mod rule;

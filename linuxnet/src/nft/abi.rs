@@ -19,6 +19,7 @@ pub(super) const NFT_MSG_DELSET: u16 = 11;
 pub(super) const NFT_MSG_NEWSETELEM: u16 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u16 = 13;
 pub(super) const NFT_MSG_DELSETELEM: u16 = 14;
+pub(super) const NFT_MSG_GETGEN: u16 = 16;
 // Deletions that do not mind absence, Linux 6.3.
 pub(super) const NFT_MSG_DESTROYTABLE: u16 = 26;
 pub(super) const NFT_MSG_DESTROYCHAIN: u16 = 27;
@@ -27,6 +28,8 @@ pub(super) const NFT_MSG_DESTROYSET: u16 = 29;
 pub(super) const NFT_MSG_DESTROYSETELEM: u16 = 30;
 
 pub(super) const NFTA_LIST_ELEM: u16 = 1;
+
+pub(super) const NFTA_GEN_ID: u16 = 1;
 
 pub(super) const NFTA_TABLE_NAME: u16 = 1;
 
@@ -59,6 +62,7 @@ pub(super) const NFTA_SET_USERDATA: u16 = 13;
 pub(super) const NFTA_SET_HANDLE: u16 = 16;
 pub(super) const NFTA_SET_DESC_CONCAT: u16 = 2;
 pub(super) const NFTA_SET_FIELD_LEN: u16 = 1;
+pub(super) const NFT_SET_INTERVAL: u32 = 0x4;
 pub(super) const NFT_SET_MAP: u32 = 0x8;
 pub(super) const NFT_SET_TIMEOUT: u32 = 0x10;
 pub(super) const NFT_SET_CONCAT: u32 = 0x80;
@@ -66,11 +70,14 @@ pub(super) const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 
 pub(super) const NFTA_SET_ELEM_KEY: u16 = 1;
 pub(super) const NFTA_SET_ELEM_DATA: u16 = 2;
+pub(super) const NFTA_SET_ELEM_FLAGS: u16 = 3;
 pub(super) const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
 pub(super) const NFTA_SET_ELEM_USERDATA: u16 = 6;
 pub(super) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 pub(super) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub(super) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+
+pub(super) const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 
 pub(super) const NFTA_DATA_VALUE: u16 = 1;
 pub(super) const NFTA_DATA_VERDICT: u16 = 2;
@@ -157,6 +164,10 @@ pub(super) const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 pub(super) const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
 pub(super) const NFTA_NAT_FLAGS: u16 = 7;
 pub(super) const NFT_NAT_DNAT: u32 = 1;
+
+pub(super) const NFTA_MASQ_FLAGS: u16 = 1;
+/// `NF_NAT_RANGE_PROTO_RANDOM_FULLY` of linux/netfilter/nf_nat.h.
+pub(super) const NAT_RANDOM_FULLY: u32 = 1 << 4;
 
 pub(super) const NFTA_COUNTER_BYTES: u16 = 1;
 pub(super) const NFTA_COUNTER_PACKETS: u16 = 2;

@@ -5,7 +5,7 @@ use super::abi::*;
 use super::rule::Verdict;
 use super::userdata;
 use super::value::Value;
-use crate::nl::{Attributes, attributes, be64, find};
+use crate::nl::{Attributes, attributes, be32, be64, find};
 
 /// An element of a shorter lifetime, in ms, was taken away by [`ElementEntry::expiring`]: the kernel rounds the one
 /// millisecond up to its tick, at most ten. Nobody gives elements that are to stay such a lifetime.
@@ -40,13 +40,14 @@ pub struct Element {
     key: Value,
     data: ElementData,
     comment: Option<String>,
+    ends_range: bool,
 }
 
 impl Element {
     /// An element of a set.
     #[must_use]
     pub fn new(key: impl Into<Value>) -> Self {
-        Self { key: key.into(), data: ElementData::None, comment: None }
+        Self { key: key.into(), data: ElementData::None, comment: None, ends_range: false }
     }
 
     /// The same as an element of a map.
@@ -64,6 +65,11 @@ impl Element {
         self
     }
 
+    /// The first value behind a range of a set with intervals.
+    pub(super) fn end_of_range(key: impl Into<Value>) -> Self {
+        Self { ends_range: true, ..Self::new(key) }
+    }
+
     /// For messages: `element tcp . 8080 to map dnat4`.
     pub(super) fn describe(&self, set: &str) -> String {
         let noun = if self.data == ElementData::None { "set" } else { "map" };
@@ -78,6 +84,9 @@ impl Element {
         list(table, set, |a| {
             encode_key(&self.key, a);
             encode_data(&self.data, a);
+            if self.ends_range {
+                a.be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+            }
             if let Some(comment) = &self.comment {
                 a.bytes(NFTA_SET_ELEM_USERDATA, &userdata::comment(comment));
             }
@@ -128,6 +137,8 @@ pub struct ElementEntry {
     pub data: ElementData,
     /// Its comment.
     pub comment: Option<String>,
+    /// Whether it is no element but the first value behind a range, in a set with intervals.
+    pub ends_range: bool,
     /// Whether it expires within a second: somebody took it away.
     pub(super) leaving: bool,
 }
@@ -170,7 +181,9 @@ impl ElementEntry {
         let comment = find(element, NFTA_SET_ELEM_USERDATA).and_then(userdata::read_comment);
         let lifetime = find(element, NFTA_SET_ELEM_TIMEOUT).and_then(be64);
         let leaving = lifetime.is_some_and(|milliseconds| (1..LEAVING_MS).contains(&milliseconds));
-        Some(Self { key: Value::from_bytes(key), data, comment, leaving })
+        let flags = find(element, NFTA_SET_ELEM_FLAGS).and_then(be32).unwrap_or_default();
+        let ends_range = flags & NFT_SET_ELEM_INTERVAL_END != 0;
+        Some(Self { key: Value::from_bytes(key), data, comment, ends_range, leaving })
     }
 
     /// A message's attributes that let this very element expire after a millisecond: the shortest time there is.

@@ -23,7 +23,7 @@ pub(super) enum Step {
     SetMark { mask: u32, value: u32 },
     XtMatch { name: &'static str, revision: u32, info: Vec<u8> },
     Counter,
-    Masquerade,
+    Masquerade { fully_random: bool },
     Verdict(Verdict),
 }
 
@@ -92,7 +92,11 @@ impl<'a> Encoder<'a> {
             Step::Counter => self.expression("counter", |a| {
                 a.be64(NFTA_COUNTER_BYTES, 0).be64(NFTA_COUNTER_PACKETS, 0);
             }),
-            Step::Masquerade => self.expression("masq", |_| {}),
+            Step::Masquerade { fully_random } => self.expression("masq", |a| {
+                if *fully_random {
+                    a.be32(NFTA_MASQ_FLAGS, NAT_RANDOM_FULLY);
+                }
+            }),
             Step::Verdict(verdict) => self.expression("immediate", |a| {
                 a.be32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT).nest(NFTA_IMMEDIATE_DATA, |d| verdict.encode(d));
             }),

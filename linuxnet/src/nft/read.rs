@@ -11,9 +11,23 @@ use super::socket::{Nfnetlink, Request};
 use super::value::Value;
 use super::{Family, Table};
 use crate::error::{Cause, NetlinkError};
-use crate::nl::{Attributes, DUMP_ATTEMPTS};
+use crate::nl::{Attributes, DUMP_ATTEMPTS, be32, find};
 
 impl Nfnetlink {
+    /// The number of the rule set of this namespace, which every transaction that changes anything anywhere in it raises:
+    /// as long as it is the same, nothing changed. About 10 µs.
+    ///
+    /// # Errors
+    /// As [`Nfnetlink::table_exists`].
+    pub fn generation(&mut self) -> Result<u32, NetlinkError> {
+        let a = Attributes::new();
+        let request =
+            Request { subsystem: NFNL_SUBSYS_NFTABLES, message: NFT_MSG_GETGEN, family: 0, version: 0, attributes: &a };
+        self.find(&request, |_, payload| be32(find(payload, NFTA_GEN_ID)?))
+            .and_then(|found| found.ok_or(Cause::Answer("no generation")))
+            .map_err(|cause| NetlinkError::new("ask for the generation of the netfilter rules", cause))
+    }
+
     /// Whether the table exists. About 10 µs.
     ///
     /// # Errors
@@ -82,7 +96,8 @@ impl Nfnetlink {
             let mut elements = self.dump(&request, read).map_err(fault)?;
             let shown = elements.len();
             seen.clear();
-            elements.retain(|element| seen.insert(element.key.clone()));
+            // Where a range ends another may begin.
+            elements.retain(|element| seen.insert((element.key.clone(), element.ends_range)));
             if elements.len() == shown {
                 elements.retain(|element| !element.leaving);
                 return Ok(elements);

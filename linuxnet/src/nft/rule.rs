@@ -208,7 +208,14 @@ impl Rule {
     /// Gives the connection the address of the interface that it leaves by: `masquerade`.
     #[must_use]
     pub fn masquerade(self) -> Self {
-        self.then(Step::Masquerade)
+        self.then(Step::Masquerade { fully_random: false })
+    }
+
+    /// The same with ports chosen at random: `masquerade fully-random`. Connections that begin at once do not then fight
+    /// for a port.
+    #[must_use]
+    pub fn masquerade_fully_random(self) -> Self {
+        self.then(Step::Masquerade { fully_random: true })
     }
 
     /// A comment of at most [`COMMENT_BYTES`](super::COMMENT_BYTES), which `nft` shows.

@@ -23,25 +23,26 @@ pub struct Set<'a> {
     pub key: &'a [DataType],
     data: Data<'a>,
     timeouts: bool,
+    intervals: bool,
 }
 
 impl<'a> Set<'a> {
     /// A set of keys.
     #[must_use]
     pub const fn of(name: &'a str, key: &'a [DataType]) -> Self {
-        Self { name, key, data: Data::None, timeouts: false }
+        Self { name, key, data: Data::None, timeouts: false, intervals: false }
     }
 
     /// A map from keys to values.
     #[must_use]
     pub const fn map(name: &'a str, key: &'a [DataType], data: &'a [DataType]) -> Self {
-        Self { name, key, data: Data::Value(data), timeouts: false }
+        Self { name, key, data: Data::Value(data), timeouts: false, intervals: false }
     }
 
     /// A map from keys to verdicts.
     #[must_use]
     pub const fn verdict_map(name: &'a str, key: &'a [DataType]) -> Self {
-        Self { name, key, data: Data::Verdict, timeouts: false }
+        Self { name, key, data: Data::Verdict, timeouts: false, intervals: false }
     }
 
     /// The same with `flags timeout`, which lets [`Transaction::remove_element`](super::Transaction::remove_element)
@@ -49,6 +50,14 @@ impl<'a> Set<'a> {
     #[must_use]
     pub const fn with_timeouts(mut self) -> Self {
         self.timeouts = true;
+        self
+    }
+
+    /// The same with `flags interval`: its elements are ranges
+    /// ([`Transaction::add_networks`](super::Transaction::add_networks)).
+    #[must_use]
+    pub const fn with_intervals(mut self) -> Self {
+        self.intervals = true;
         self
     }
 
@@ -74,6 +83,7 @@ impl<'a> Set<'a> {
         let mut flags = 0;
         flags |= if self.noun() == "map" { NFT_SET_MAP } else { 0 };
         flags |= if self.timeouts { NFT_SET_TIMEOUT } else { 0 };
+        flags |= if self.intervals { NFT_SET_INTERVAL } else { 0 };
         flags |= if self.key.len() > 1 { NFT_SET_CONCAT } else { 0 };
         a.be32(NFTA_SET_FLAGS, flags).be32(NFTA_SET_KEY_TYPE, type_number(self.key));
         a.be32(NFTA_SET_KEY_LEN, length(self.key));
@@ -133,6 +143,8 @@ pub struct SetEntry {
     pub is_map: bool,
     /// Whether elements can expire (`flags timeout`).
     pub timeouts: bool,
+    /// Whether elements are ranges (`flags interval`).
+    pub intervals: bool,
     key_type: u32,
     data_type: u32,
 }
@@ -148,14 +160,22 @@ impl SetEntry {
         };
         self.is_map == (set.noun() == "map")
             && self.timeouts == set.timeouts
+            && self.intervals == set.intervals
             && self.key_type == type_number(set.key)
             && self.data_type == data
     }
 
     /// From the attributes of a NEWSET message; `None` if it is of another table or makes no sense.
     pub(super) fn decode(table: Table<'_>, family: u8, payload: &[u8]) -> Option<Self> {
-        let mut set =
-            Self { name: String::new(), handle: 0, is_map: false, timeouts: false, key_type: 0, data_type: 0 };
+        let mut set = Self {
+            name: String::new(),
+            handle: 0,
+            is_map: false,
+            timeouts: false,
+            intervals: false,
+            key_type: 0,
+            data_type: 0,
+        };
         let mut of_table = false;
         for (kind, value) in attributes(payload) {
             match kind {
@@ -168,6 +188,7 @@ impl SetEntry {
                     let flags = be32(value)?;
                     set.is_map = flags & NFT_SET_MAP != 0;
                     set.timeouts = flags & NFT_SET_TIMEOUT != 0;
+                    set.intervals = flags & NFT_SET_INTERVAL != 0;
                 }
                 _ => {}
             }

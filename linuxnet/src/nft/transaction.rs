@@ -1,8 +1,11 @@
 //! Changes, collected to be made all at once.
 
+use ipnet::IpNet;
+
 use super::abi::*;
 use super::chain::BaseChain;
 use super::element::{Element, by_key};
+use super::range::ranges;
 use super::rule::Rule;
 use super::set::Set;
 use super::value::Value;
@@ -144,6 +147,18 @@ impl<'a> Transaction<'a> {
     /// Adds an element; an error (`EEXIST`) if the key is there, whatever its data.
     pub fn create_element(&mut self, set: &str, element: &Element) -> &mut Self {
         self.element(set, element, CREATE)
+    }
+
+    /// Adds all addresses of these networks to a set with intervals, whose key is an address of their family. They may
+    /// overlap each other, but nothing that is in the set already.
+    pub fn add_networks(&mut self, set: &str, networks: &[IpNet]) -> &mut Self {
+        for (first, behind) in ranges(networks) {
+            self.add_element(set, &Element::new(first));
+            if let Some(behind) = behind {
+                self.add_element(set, &Element::end_of_range(behind));
+            }
+        }
+        self
     }
 
     fn element(&mut self, set: &str, element: &Element, flags: u16) -> &mut Self {
