@@ -6,7 +6,7 @@ mod read;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 pub(crate) use self::pool::Pool;
-use self::read::{Reader, Spelling};
+use self::read::Reader;
 use crate::settings::{SettingError, Settings};
 
 /// What all nodes agree upon.
@@ -26,15 +26,16 @@ impl Network {
     /// # Errors
     /// [`SettingError`] with flannel's name of the key.
     pub(crate) fn from_net_conf(text: &[u8]) -> Result<Self, SettingError> {
-        Reader::new(&mut Settings::of_json(text)?, Spelling::NetConf).network()
+        Reader(&mut Settings::of_json(text)?).network()
     }
 
-    /// Reads `[network]` of a TOML file.
+    /// Reads the table `[network]` of a TOML file, which has the same keys.
     ///
     /// # Errors
-    /// [`SettingError`]
-    pub(crate) fn from_settings(settings: &mut Settings) -> Result<Self, SettingError> {
-        Reader::new(settings, Spelling::Toml).network()
+    /// [`SettingError`] with the line.
+    pub(crate) fn from_settings(mut table: Settings) -> Result<Self, SettingError> {
+        let network = Reader(&mut table).network()?;
+        table.require_known().map(|()| network)
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     known: BTreeSet<&'static str>,
     /// Keys match in any case, as Go reads JSON.
     any_case: bool,
+    /// What stands before every key of a table that was taken out, such as `network.`.
+    root: &'static str,
 }
 
 impl Settings {
@@ -91,6 +93,21 @@ impl Settings {
             other => return Err(invalid(at(None, "the document"), &other, "an object")),
         }
         Ok(settings)
+    }
+
+    /// Takes out what is under the table `root`, such as `network.`, whose keys match in any case.
+    pub(crate) fn take_table(&mut self, root: &'static str) -> Self {
+        let inside = |path: &str| path.strip_prefix(root).map(str::to_owned);
+        let leaves = std::mem::take(&mut self.leaves).into_iter();
+        let mut taken = Self { any_case: true, root, ..Self::default() };
+        for (path, leaf) in leaves {
+            match inside(&path) {
+                Some(rest) => taken.leaves.insert(rest, leaf),
+                None => self.leaves.insert(path, leaf),
+            };
+        }
+        taken.tables.extend(self.tables.iter().filter_map(|path| inside(path)));
+        taken
     }
 
     /// Sets `path` as the flag or variable `name` says, in place of what is there.
@@ -185,7 +202,7 @@ impl Settings {
     pub(crate) fn invalid(&self, path: &str, expected: impl fmt::Display) -> SettingError {
         match self.find(path) {
             Some(leaf) => invalid(leaf.place.clone(), &leaf.value, &expected.to_string()),
-            None => SettingError::Missing { key: path.to_owned(), expected: expected.to_string() },
+            None => SettingError::Missing { key: format!("{}{path}", self.root), expected: expected.to_string() },
         }
     }
 
@@ -200,7 +217,11 @@ impl Settings {
     /// # Errors
     /// [`SettingError::Unknown`]
     pub(crate) fn require_known(&self) -> Result<(), SettingError> {
-        match self.leaves.iter().find(|(path, _)| !self.known.contains(path.as_str())) {
+        let is_known = |path: &str| match self.any_case {
+            true => self.known.iter().any(|known| known.eq_ignore_ascii_case(path)),
+            false => self.known.contains(path),
+        };
+        match self.leaves.iter().find(|(path, _)| !is_known(path)) {
             None => Ok(()),
             Some((path, leaf)) => Err(SettingError::Unknown { place: leaf.place.clone(), hint: self.hint(path) }),
         }
@@ -210,8 +231,13 @@ impl Settings {
     fn hint(&self, path: &str) -> String {
         let split = |path: &'static str| path.rsplit_once('.').unwrap_or(("", path));
         let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
-        let siblings: Vec<&str> =
-            self.known.iter().map(|known| split(known)).filter(|(of, _)| *of == table).map(|(_, key)| key).collect();
+        let siblings: Vec<&str> = self
+            .known
+            .iter()
+            .map(|known| split(known))
+            .filter(|(of, _)| of.eq_ignore_ascii_case(table))
+            .map(|(_, key)| key)
+            .collect();
         let elsewhere = self.known.iter().find(|known| split(known).1 == key);
         match (elsewhere, siblings.is_empty()) {
             (Some(other), _) => format!(" (hint: there is {other})"),

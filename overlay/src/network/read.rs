@@ -1,6 +1,4 @@
-//! `[network]` and `net-conf.json` are the same things in two spellings.
-
-use std::net::{Ipv4Addr, Ipv6Addr};
+//! flannel's keys, in `net-conf.json` and in `[network]`.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use libcni::base64;
@@ -9,55 +7,44 @@ use super::pool::{Family, Pool, PoolFault};
 use super::{Backend, Network, Vxlan, WireGuard};
 use crate::settings::{SettingError, Settings};
 
-/// Which of the two names keys have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
-    /// flannel's, in JSON.
-    NetConf,
-    Toml,
-}
-
-/// A key's names: flannel's and ours.
-#[derive(Clone, Copy, Debug)]
-struct Key(&'static str, &'static str);
-
 const ENABLE_IPV4: &str = "EnableIPv4";
 const ENABLE_IPV6: &str = "EnableIPv6";
-const TYPE: Key = Key("Backend.Type", "network.backend.type");
-const VNI: Key = Key("Backend.VNI", "network.backend.vni");
-const PORT: Key = Key("Backend.Port", "network.backend.port");
-const GBP: Key = Key("Backend.GBP", "network.backend.gbp");
-const DIRECT_ROUTING: Key = Key("Backend.DirectRouting", "network.backend.direct_routing");
-const MTU: Key = Key("Backend.MTU", "network.backend.mtu");
-const LISTEN_PORT: Key = Key("Backend.ListenPort", "network.backend.listen_port");
-const LISTEN_PORT_V6: Key = Key("Backend.ListenPortV6", "network.backend.listen_port_v6");
-const PSK: Key = Key("Backend.PSK", "network.backend.psk");
-const KEEPALIVE: Key = Key("Backend.PersistentKeepaliveInterval", "network.backend.keepalive");
-/// flannel has keys that mean what is always so here, or that nobody can mean here.
+const TYPE: &str = "Backend.Type";
+const VNI: &str = "Backend.VNI";
+const PORT: &str = "Backend.Port";
+const GBP: &str = "Backend.GBP";
+const DIRECT_ROUTING: &str = "Backend.DirectRouting";
 const LEARNING: &str = "Backend.Learning";
+const MTU: &str = "Backend.MTU";
+const LISTEN_PORT: &str = "Backend.ListenPort";
+const LISTEN_PORT_V6: &str = "Backend.ListenPortV6";
+const PSK: &str = "Backend.PSK";
 const MODE: &str = "Backend.Mode";
+const KEEPALIVE: &str = "Backend.PersistentKeepaliveInterval";
+/// A switch of flannel's for what is always so here.
+const ENABLE_NFTABLES: &str = "EnableNFTables";
 
 /// The keys of a pool in one family.
 struct PoolKeys {
-    network: Key,
-    subnet_len: Key,
-    first: Key,
-    last: Key,
+    network: &'static str,
+    subnet_len: &'static str,
+    first: &'static str,
+    last: &'static str,
     example: &'static str,
 }
 
 const V4: PoolKeys = PoolKeys {
-    network: Key("Network", "network.ipv4"),
-    subnet_len: Key("SubnetLen", "network.ipv4_subnet_len"),
-    first: Key("SubnetMin", "network.ipv4_subnet_min"),
-    last: Key("SubnetMax", "network.ipv4_subnet_max"),
+    network: "Network",
+    subnet_len: "SubnetLen",
+    first: "SubnetMin",
+    last: "SubnetMax",
     example: "a network such as 10.42.0.0/16",
 };
 const V6: PoolKeys = PoolKeys {
-    network: Key("IPv6Network", "network.ipv6"),
-    subnet_len: Key("IPv6SubnetLen", "network.ipv6_subnet_len"),
-    first: Key("IPv6SubnetMin", "network.ipv6_subnet_min"),
-    last: Key("IPv6SubnetMax", "network.ipv6_subnet_max"),
+    network: "IPv6Network",
+    subnet_len: "IPv6SubnetLen",
+    first: "IPv6SubnetMin",
+    last: "IPv6SubnetMax",
     example: "a network such as fd42::/56",
 };
 
@@ -70,44 +57,24 @@ const VNI_MOST: u64 = (1 << 24) - 1;
 const WIREGUARD_PORTS: [u16; 2] = [51820, 51821];
 const UDP_PORT: u16 = 8285;
 
-pub(super) struct Reader<'a> {
-    settings: &'a mut Settings,
-    spelling: Spelling,
-}
+/// Reads the keys, wherever they stand.
+pub(super) struct Reader<'a>(pub(super) &'a mut Settings);
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(settings: &'a mut Settings, spelling: Spelling) -> Self {
-        Self { settings, spelling }
-    }
-
+impl Reader<'_> {
     pub(super) fn network(mut self) -> Result<Network, SettingError> {
-        let [wants_v4, wants_v6] = self.families()?;
+        let settings = &mut *self.0;
+        let wants_v4 = settings.boolean(ENABLE_IPV4)?.unwrap_or(true);
+        let wants_v6 = settings.boolean(ENABLE_IPV6)?.unwrap_or(false);
+        settings.boolean(ENABLE_NFTABLES)?;
         let network = Network {
-            v4: self.pool::<Ipv4Net>(&V4, |text| text.parse().ok(), |text| text.parse::<Ipv4Addr>().ok(), wants_v4)?,
-            v6: self.pool::<Ipv6Net>(&V6, |text| text.parse().ok(), |text| text.parse::<Ipv6Addr>().ok(), wants_v6)?,
+            v4: self.pool::<Ipv4Net>(&V4, |text| text.parse().ok(), |text| text.parse().ok(), wants_v4)?,
+            v6: self.pool::<Ipv6Net>(&V6, |text| text.parse().ok(), |text| text.parse().ok(), wants_v6)?,
             backend: self.backend()?,
         };
         if network.v4.is_none() && network.v6.is_none() {
-            let key = format!("{} or {}", self.name(V4.network), self.name(V6.network));
-            return Err(SettingError::Missing { key, expected: V4.example.to_owned() });
+            return Err(self.0.conflict(ENABLE_IPV4, "EnableIPv4 or EnableIPv6 must be true"));
         }
         Ok(network)
-    }
-
-    fn name(&self, key: Key) -> &'static str {
-        match self.spelling {
-            Spelling::NetConf => key.0,
-            Spelling::Toml => key.1,
-        }
-    }
-
-    /// Whether each family is on: flannel has a switch for it, with us it is enough to give its network.
-    fn families(&mut self) -> Result<[bool; 2], SettingError> {
-        if self.spelling == Spelling::NetConf {
-            let v4 = self.settings.boolean(ENABLE_IPV4)?.unwrap_or(true);
-            return Ok([v4, self.settings.boolean(ENABLE_IPV6)?.unwrap_or(false)]);
-        }
-        Ok([V4, V6].map(|keys| self.settings.place(keys.network.1).is_some()))
     }
 
     fn pool<Net: Family>(
@@ -117,19 +84,17 @@ impl<'a> Reader<'a> {
         address: impl Fn(&str) -> Option<Net::Address>,
         wanted: bool,
     ) -> Result<Option<Pool<Net>>, SettingError> {
-        let [network, len, first, last] =
-            [keys.network, keys.subnet_len, keys.first, keys.last].map(|key| self.name(key));
+        let PoolKeys { network, subnet_len: len, first, last, .. } = *keys;
         let nets = |text: &str| net(text).map(|net| Net::at(net.base(), net.prefix_len()));
         let pool = (
-            self.settings.parsed(network, keys.example, nets)?,
-            self.settings.number(len, 0..=u64::from(Net::BITS))?.filter(|len| *len != 0),
-            self.settings.parsed(first, "the address of a subnet", &address)?,
-            self.settings.parsed(last, "the address of a subnet", &address)?,
+            self.0.parsed(network, keys.example, nets)?,
+            self.0.number(len, 0..=u64::from(Net::BITS))?.filter(|len| *len != 0),
+            self.0.parsed(first, "the address of a subnet", &address)?,
+            self.0.parsed(last, "the address of a subnet", &address)?,
         );
         match pool {
-            (None, None, None, None) if !wanted => Ok(None),
-            _ if !wanted && self.spelling == Spelling::NetConf => Ok(None),
-            (None, ..) => Err(self.settings.invalid(network, keys.example)),
+            _ if !wanted => Ok(None),
+            (None, ..) => Err(self.0.invalid(network, keys.example)),
             (Some(net), subnet_len, min, max) => Pool::new(net, subnet_len, min, max).map(Some).map_err(|fault| {
                 let (key, expected) = match fault {
                     PoolFault::Network(expected) => (network, expected),
@@ -137,16 +102,15 @@ impl<'a> Reader<'a> {
                     PoolFault::First(expected) => (first, expected),
                     PoolFault::Last(expected) => (last, expected),
                 };
-                self.settings.invalid(key, expected)
+                self.0.invalid(key, expected)
             }),
         }
     }
 
     fn backend(&mut self) -> Result<Backend, SettingError> {
         const TYPES: &str = "\"vxlan\", \"host-gw\", \"ipip\", \"wireguard\", \"udp\" or \"bgp\"";
-        let name = self.name(TYPE);
         // flannel's documents say that vxlan is the default; its code has udp.
-        let kind = self.settings.text(name, TYPES)?.unwrap_or_else(|| "vxlan".to_owned());
+        let kind = self.0.text(TYPE, TYPES)?.unwrap_or_else(|| "vxlan".to_owned());
         match kind.as_str() {
             "vxlan" => self.vxlan(),
             "host-gw" => Ok(Backend::HostGw),
@@ -154,17 +118,16 @@ impl<'a> Reader<'a> {
             "wireguard" => self.wireguard(),
             "udp" => Ok(Backend::Udp { port: self.port(PORT, UDP_PORT)? }),
             "bgp" => Ok(Backend::Bgp),
-            _ => Err(self.settings.invalid(name, TYPES)),
+            _ => Err(self.0.invalid(TYPE, TYPES)),
         }
     }
 
     fn vxlan(&mut self) -> Result<Backend, SettingError> {
-        if self.spelling == Spelling::NetConf && self.settings.boolean(LEARNING)? == Some(true) {
-            return Err(self.settings.invalid(LEARNING, "false: every node is known from the store"));
+        if self.0.boolean(LEARNING)? == Some(true) {
+            return Err(self.0.invalid(LEARNING, "false: every node is known from the store"));
         }
-        let vni = self.name(VNI);
         Ok(Backend::Vxlan(Vxlan {
-            vni: self.settings.number(vni, 1..=VNI_MOST)?.unwrap_or(1),
+            vni: self.0.number(VNI, 1..=VNI_MOST)?.unwrap_or(1),
             port: self.port(PORT, VXLAN_PORT)?,
             gbp: self.boolean(GBP)?,
             direct_routing: self.boolean(DIRECT_ROUTING)?,
@@ -173,15 +136,13 @@ impl<'a> Reader<'a> {
     }
 
     fn wireguard(&mut self) -> Result<Backend, SettingError> {
-        if self.spelling == Spelling::NetConf
-            && self.settings.text(MODE, "\"separate\"")?.is_some_and(|mode| !matches!(mode.as_str(), "" | "separate"))
-        {
-            return Err(self.settings.invalid(MODE, "\"separate\": a tunnel for each family"));
+        let mode = self.0.text(MODE, "\"separate\"")?;
+        if mode.is_some_and(|mode| !matches!(mode.as_str(), "" | "separate")) {
+            return Err(self.0.invalid(MODE, "\"separate\": a tunnel for each family"));
         }
-        let (psk, keepalive) = (self.name(PSK), self.name(KEEPALIVE));
         let expected = "a key of 32 bytes in base64, as `wg genpsk` prints it";
         // Before the value is in an error: it is a secret.
-        let key = self.settings.secret(psk, expected, |text| match text {
+        let key = self.0.secret(PSK, expected, |text| match text {
             "" => Some(None),
             text => <[u8; 32]>::try_from(base64::decode(text)?).ok().map(Some),
         })?;
@@ -189,26 +150,23 @@ impl<'a> Reader<'a> {
             port: self.port(LISTEN_PORT, WIREGUARD_PORTS[0])?,
             port_v6: self.port(LISTEN_PORT_V6, WIREGUARD_PORTS[1])?,
             psk: key.flatten(),
-            keepalive: self.settings.number(keepalive, 0..=65_535)?.unwrap_or(0),
+            keepalive: self.0.number(KEEPALIVE, 0..=65_535)?.unwrap_or(0),
             mtu: self.mtu()?,
         }))
     }
 
-    fn boolean(&mut self, key: Key) -> Result<bool, SettingError> {
-        let name = self.name(key);
-        Ok(self.settings.boolean(name)?.unwrap_or(false))
+    fn boolean(&mut self, key: &'static str) -> Result<bool, SettingError> {
+        Ok(self.0.boolean(key)?.unwrap_or(false))
     }
 
     /// A UDP port; 0 is the default, as with flannel.
-    fn port(&mut self, key: Key, default: u16) -> Result<u16, SettingError> {
-        let name = self.name(key);
-        Ok(self.settings.number(name, 0..=65_535)?.filter(|port| *port != 0).unwrap_or(default))
+    fn port(&mut self, key: &'static str, default: u16) -> Result<u16, SettingError> {
+        Ok(self.0.number(key, 0..=65_535)?.filter(|port| *port != 0).unwrap_or(default))
     }
 
     fn mtu(&mut self) -> Result<Option<u32>, SettingError> {
-        let name = self.name(MTU);
-        match self.settings.number(name, 0..=MTU_MOST)? {
-            Some(1..MTU_LEAST) => Err(self.settings.invalid(name, "0, or a number of bytes from 68 to 65535")),
+        match self.0.number(MTU, 0..=MTU_MOST)? {
+            Some(1..MTU_LEAST) => Err(self.0.invalid(MTU, "0, or a number of bytes from 68 to 65535")),
             mtu => Ok(mtu.filter(|mtu| *mtu != 0)),
         }
     }
@@ -223,10 +181,7 @@ mod tests {
     }
 
     fn toml(text: &str) -> Result<Network, String> {
-        let read = |mut settings: Settings| {
-            let network = Network::from_settings(&mut settings)?;
-            settings.require_known().map(|()| network)
-        };
+        let read = |mut settings: Settings| Network::from_settings(settings.take_table("network."));
         Settings::of_toml(text).and_then(read).map_err(|e| e.to_string())
     }
 
@@ -239,11 +194,11 @@ mod tests {
         let network = net_conf(r#"{"Network": "10.42.7.9/16"}"#).unwrap();
         assert_eq!(network.v4.unwrap().network, "10.42.0.0/16".parse().unwrap());
         assert_eq!((network.v6, network.backend), (None, Backend::Vxlan(vxlan())));
-        assert_eq!(toml("[network]\nipv4 = \"10.42.7.9/16\""), net_conf(r#"{"Network": "10.42.0.0/16"}"#));
+        assert_eq!(toml("[network]\nNetwork = \"10.42.7.9/16\""), net_conf(r#"{"Network": "10.42.0.0/16"}"#));
     }
 
     #[test]
-    fn every_key_is_read_in_both_spellings_and_in_any_case_in_flannels() {
+    fn every_key_is_read_in_json_and_toml_and_in_any_case() {
         let flannels = r#"{
             "network": "10.42.0.0/16", "ENABLEIPV4": true, "SubnetLen": 26, "SubnetMin": "10.42.1.64",
             "SubnetMax": "10.42.9.0", "EnableIPv6": true, "IPv6Network": "fd42::/48", "IPv6SubnetLen": 60,
@@ -253,20 +208,21 @@ mod tests {
         }"#;
         let ours = r#"
             [network]
-            ipv4 = "10.42.0.0/16"
-            ipv4_subnet_len = 26
-            ipv4_subnet_min = "10.42.1.64"
-            ipv4_subnet_max = "10.42.9.0"
-            ipv6 = "fd42::/48"
-            ipv6_subnet_len = 60
-            ipv6_subnet_min = "fd42:0:0:10::"
-            ipv6_subnet_max = "fd42:0:0:f0::"
-            [network.backend]
-            type = "vxlan"
-            vni = 7
-            port = 4789
-            gbp = true
-            direct_routing = true
+            Network = "10.42.0.0/16"
+            SubnetLen = 26
+            SubnetMin = "10.42.1.64"
+            SubnetMax = "10.42.9.0"
+            EnableIPv6 = true
+            IPv6Network = "fd42::/48"
+            IPv6SubnetLen = 60
+            IPv6SubnetMin = "fd42:0:0:10::"
+            IPv6SubnetMax = "fd42:0:0:f0::"
+            [network.Backend]
+            Type = "vxlan"
+            VNI = 7
+            Port = 4789
+            GBP = true
+            DirectRouting = true
             mtu = 1400"#;
         let network = net_conf(flannels).unwrap();
         let (v4, v6) = (network.v4.unwrap(), network.v6.unwrap());
@@ -315,7 +271,7 @@ mod tests {
         assert_eq!(told("[]"), "the document: invalid value [], expected an object");
         assert_eq!(told("{}"), "Network: missing, expected a network such as 10.42.0.0/16");
         let both_off = r#"{"EnableIPv4": false}"#;
-        assert_eq!(told(both_off), "Network or IPv6Network: missing, expected a network such as 10.42.0.0/16");
+        assert_eq!(told(both_off), "EnableIPv4: EnableIPv4 or EnableIPv6 must be true");
         let host = r#"{"Network": "10.42.0.0"}"#;
         assert_eq!(told(host), "Network: invalid value \"10.42.0.0\", expected a network such as 10.42.0.0/16");
         assert_eq!(v4(r#""EnableIPv6": true"#), "IPv6Network: missing, expected a network such as fd42::/56");
@@ -363,20 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn errors_in_toml_name_the_line_and_our_key() {
+    fn errors_in_toml_name_the_line_and_unknown_keys() {
         let told = |text: &str| toml(text).unwrap_err();
         assert_eq!(
-            told("[network]\nipv4 = 10"),
-            "line 2: network.ipv4: invalid value 10, expected a network such as 10.42.0.0/16"
+            told("[network]\nNetwork = 10"),
+            "line 2: network.Network: invalid value 10, expected a network such as 10.42.0.0/16"
         );
         assert_eq!(
-            told("[network]\nipv6 = \"fd42::/56\"\nipv4_subnet_len = 24"),
-            "network.ipv4: missing, expected a network such as 10.42.0.0/16"
+            told("[network]\nnetwork = \"10.42.0.0/16\"\n[network.backend]\ntype = \"host-gw\"\nvni = 2"),
+            "line 5: network.backend.vni: unknown key, expected one of Type"
         );
-        assert_eq!(
-            told("[network]\nipv4 = \"10.42.0.0/16\"\n[network.backend]\ntype = \"host-gw\"\nvni = 2"),
-            "line 5: network.backend.vni: unknown key, expected one of type"
-        );
-        assert_eq!(told(""), "network.ipv4 or network.ipv6: missing, expected a network such as 10.42.0.0/16");
+        assert_eq!(told(""), "network.Network: missing, expected a network such as 10.42.0.0/16");
     }
 }
