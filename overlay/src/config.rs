@@ -1,5 +1,7 @@
 //! The configuration of this daemon: a TOML file, and flannel's flags and environment.
 
+mod read;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::network::Network;
 use crate::store::etcd::EtcdConf;
 use crate::store::file::FileConf;
 use crate::store::kubernetes::KubernetesConf;
+
+pub(crate) use self::read::{ConfigError, DEFAULT_FILE, load};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +35,16 @@ pub(crate) struct Config {
     /// `[masquerade]`; none: nothing is masqueraded.
     pub(crate) masquerade: Option<MasqueradeConf>,
     pub(crate) kernel: KernelConf,
+    pub(crate) log: Log,
+}
+
+/// What is written to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// `log`: `error`, `warn`, `info`, `debug` or `trace`. Default: `info`.
+    pub(crate) level: tracing::Level,
+    /// `log_format`: `json` or `text`. Default: `text`.
+    pub(crate) json: bool,
 }
 
 /// `[external]`: the interface by which other nodes are reached.

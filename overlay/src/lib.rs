@@ -16,6 +16,7 @@
 
 use std::process::ExitCode;
 
+mod args;
 mod claim;
 mod config;
 mod engine;

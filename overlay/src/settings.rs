@@ -122,10 +122,14 @@ impl Settings {
         self.tables.retain(|key| !within(key));
     }
 
-    /// Whether the table `path` is there, or something in it.
+    /// Makes the table `path`, if only an empty one.
+    pub(crate) fn add_table(&mut self, path: &str) {
+        self.tables.insert(path.to_owned());
+    }
+
+    /// Whether the table `path` is there, if only an empty one.
     pub(crate) fn has_table(&self, path: &str) -> bool {
         self.tables.contains(path)
-            || self.leaves.keys().any(|key| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// Where `path` was set, if it was.
@@ -196,6 +200,16 @@ impl Settings {
 
     pub(crate) fn boolean(&mut self, path: &'static str) -> Result<Option<bool>, SettingError> {
         self.value(path, "true or false", Value::as_bool)
+    }
+
+    /// Whether the fault is in a flag or variable, not in the file.
+    pub(crate) fn is_set_by_name(error: &SettingError) -> bool {
+        match error {
+            SettingError::Value { place, .. } | SettingError::Unknown { place, .. } | SettingError::Conflict { place, .. } => {
+                matches!(place, Place::Named(_))
+            }
+            SettingError::Syntax(_) | SettingError::Missing { .. } => false,
+        }
     }
 
     /// The error that `path`, which is set, is not as `expected`.
