@@ -1,8 +1,14 @@
 //! This node: its name, and the interface by which it reaches the others.
 
+mod discover;
+mod identity;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+pub(crate) use self::discover::{NodeError, discover};
+pub(crate) use self::identity::identity;
 
 /// This node.
 #[derive(Clone, Debug, PartialEq, Eq)]
