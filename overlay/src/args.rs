@@ -36,8 +36,8 @@ pub(crate) enum ArgsError {
     Missing(String),
     #[error("unexpected argument {0:?} (hint: a switch is written without a value, or as --ip-masq=false)")]
     Argument(String),
-    #[error("an argument is not UTF-8")]
-    NotText,
+    #[error("an argument is not UTF-8: {0:?}")]
+    NotText(OsString),
 }
 
 /// Where settings come from.
@@ -64,7 +64,7 @@ pub(crate) fn parse(
         ..Sources::default()
     };
     let (mut words, mut check, mut store) = (Vec::new(), false, false);
-    let mut arguments = arguments.into_iter().map(|argument| argument.into_string().map_err(|_| ArgsError::NotText));
+    let mut arguments = arguments.into_iter().map(|argument| argument.into_string().map_err(ArgsError::NotText));
     while let Some(argument) = arguments.next().transpose()? {
         let Some(name) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
             words.push(argument);
@@ -80,7 +80,8 @@ pub(crate) fn parse(
             "check" => check = true,
             "store" => store = true,
             _ => {
-                let is_switch = name != "config" && find(name).ok_or_else(|| ArgsError::Unknown(argument.clone()))?.is_switch();
+                let is_switch =
+                    name != "config" && find(name).ok_or_else(|| ArgsError::Unknown(argument.clone()))?.is_switch();
                 if value.is_none() {
                     value = if is_switch { Some("true".to_owned()) } else { arguments.next().transpose()? };
                 }
@@ -182,7 +183,7 @@ impl Sources {
         let Some(Given { place, values }) = value("healthz-port") else { return Ok(()) };
         let text = values.last().map_or("", String::as_str);
         let port: u16 =
-            text.parse().map_err(|_| flags::invalid(&place, text, "a whole number from 0 to 65535"))?;
+            text.parse().ok().ok_or_else(|| flags::invalid(&place, text, "a whole number from 0 to 65535"))?;
         if port == 0 {
             return Ok(());
         }

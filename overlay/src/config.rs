@@ -13,7 +13,7 @@ use crate::store::etcd::EtcdConf;
 use crate::store::file::FileConf;
 use crate::store::kubernetes::KubernetesConf;
 
-pub(crate) use self::read::{ConfigError, DEFAULT_FILE, load};
+pub(crate) use self::read::{DEFAULT_FILE, load};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug, PartialEq)]

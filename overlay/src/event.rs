@@ -6,6 +6,7 @@ use std::time::Instant;
 use linuxnet::link::Dev;
 use tokio::sync::oneshot;
 
+use crate::network::Network;
 use crate::report::{Difference, Explanation, PeerRow, Status};
 use crate::store::News;
 
@@ -18,6 +19,8 @@ pub(crate) enum Event {
     Kernel(Notice),
     /// The firewall was changed.
     Firewall,
+    /// The cluster's network is known now, where it is the store that has it: before the engine begins, and never again.
+    Network(Box<Network>),
     /// The configuration was read again (SIGHUP).
     Reload(Box<crate::config::Config>),
     /// An operator asks; nobody may be waiting for the answer any more.

@@ -14,13 +14,20 @@
 //! * `engine`: the one thread that changes the kernel; it takes one [`event::Event`] after the other.
 #![allow(dead_code, reason = "the daemon is being built")]
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use libcni::error;
+
+use crate::args::Command;
 
 mod args;
 mod claim;
 mod config;
+mod daemon;
 mod engine;
 mod event;
+mod log;
 mod metrics;
 mod network;
 mod node;
@@ -28,10 +35,51 @@ mod peer;
 mod report;
 mod roster;
 mod settings;
+mod startup;
 mod store;
+mod systemd;
 
-/// Runs the daemon of this process.
+/// The command line is right, and what it asked for failed.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const WRONG: u8 = 2;
+
+/// Does what the arguments of this process ask for.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let command = match args::parse(std::env::args_os().skip(1), std::env::vars_os()) {
+        Ok(command) => command,
+        Err(e) => return fail(WRONG, &format!("{e} (hint: overlayd --help)")),
+    };
+    match command {
+        Command::Help => print(&args::usage()),
+        Command::Version => print(concat!("overlayd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::CheckConfig(sources) => match config::load(&sources) {
+            Ok(_) => print("the configuration is right\n"),
+            Err(e) => fail(WRONG, &error::causes(Some(&e))),
+        },
+        Command::Run(sources) => match config::load(&sources) {
+            Ok(config) => match daemon::run(sources, config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => fail(FAILED, &error::causes(Some(&e))),
+            },
+            Err(e) => fail(WRONG, &error::causes(Some(&e))),
+        },
+        Command::Cleanup { .. } => fail(FAILED, "cleanup is not there yet"),
+    }
+}
+
+/// What somebody asked to read.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads it.
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    // Without a stderr there is nobody to tell.
+    let _ = writeln!(io::stderr(), "overlayd: {why}");
+    ExitCode::from(code)
 }

@@ -59,6 +59,30 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
+    /// How many bytes of what the external interface carries are not the containers': the headers around their packets,
+    /// `v6` if those are IPv6's.
+    pub(crate) fn overhead(&self, v6: bool) -> u32 {
+        // IP; UDP, VXLAN and Ethernet of 8, 8 and 14 bytes. WireGuard's own headers leave room for IPv6 always, and its
+        // tunnel of either family has the same MTU.
+        let ip = if v6 { 40 } else { 20 };
+        match self {
+            Self::Vxlan(_) => ip + 30,
+            Self::Ipip { .. } => ip,
+            Self::WireGuard(_) => 80,
+            Self::Udp { .. } => ip + 8,
+            Self::HostGw | Self::Bgp => 0,
+        }
+    }
+
+    /// What is configured to fit through the overlay, in bytes.
+    pub(crate) fn mtu(&self) -> Option<u32> {
+        match self {
+            Self::Vxlan(vxlan) => vxlan.mtu,
+            Self::WireGuard(wireguard) => wireguard.mtu,
+            Self::HostGw | Self::Ipip { .. } | Self::Udp { .. } | Self::Bgp => None,
+        }
+    }
+
     /// Its `Type`, which nodes also say as their `BackendType`.
     pub(crate) fn name(&self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 mod discover;
 mod identity;
+mod registration;
 
 use std::net::IpAddr;
 

@@ -205,7 +205,9 @@ impl Settings {
     /// Whether the fault is in a flag or variable, not in the file.
     pub(crate) fn is_set_by_name(error: &SettingError) -> bool {
         match error {
-            SettingError::Value { place, .. } | SettingError::Unknown { place, .. } | SettingError::Conflict { place, .. } => {
+            SettingError::Value { place, .. }
+            | SettingError::Unknown { place, .. }
+            | SettingError::Conflict { place, .. } => {
                 matches!(place, Place::Named(_))
             }
             SettingError::Syntax(_) | SettingError::Missing { .. } => false,

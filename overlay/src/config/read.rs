@@ -82,7 +82,8 @@ fn read_text(path: &Path, hint: &'static str) -> Result<String, ConfigError> {
 
 /// The network of a `net-conf.json`; none if etcd has it.
 fn network_of_file(net_conf: Option<String>, store: &StoreConf) -> Result<Option<Network>, ConfigError> {
-    const HINT: &str = "the cluster's network is in [network] of the configuration, or in the file that \"net_conf\" names";
+    const HINT: &str =
+        "the cluster's network is in [network] of the configuration, or in the file that \"net_conf\" names";
     let path = match (net_conf, store) {
         (Some(path), _) => PathBuf::from(path),
         (None, StoreConf::Etcd(_)) => return Ok(None),
@@ -131,11 +132,12 @@ fn path(settings: &mut Settings, key: &'static str) -> Result<Option<PathBuf>, S
 fn external(settings: &mut Settings) -> Result<External, SettingError> {
     let regex = "a list of regular expressions";
     Ok(External {
-        interface: settings.list("external.interface", "a list of names or addresses", |text| {
-            let is_name = text.parse::<IfName>().is_ok() || text.parse::<IpAddr>().is_ok();
-            is_name.then(|| text.to_owned())
-        })?
-        .unwrap_or_default(),
+        interface: settings
+            .list("external.interface", "a list of names or addresses", |text| {
+                let is_name = text.parse::<IfName>().is_ok() || text.parse::<IpAddr>().is_ok();
+                is_name.then(|| text.to_owned())
+            })?
+            .unwrap_or_default(),
         interface_regex: settings
             .list("external.interface_regex", regex, |text| Regex::new(text).ok().map(|_| text.to_owned()))?
             .unwrap_or_default(),
@@ -224,7 +226,8 @@ fn kubernetes_store(settings: &mut Settings) -> Result<KubernetesConf, SettingEr
 fn masquerade(settings: &mut Settings) -> Result<Option<MasqueradeConf>, SettingError> {
     let is_on = settings.boolean("masquerade.enabled")?.unwrap_or(settings.has_table("masquerade"));
     let conf = MasqueradeConf {
-        except: settings.list("masquerade.except", "a list of networks such as \"192.0.2.0/24\"", parse::<IpNet>)?
+        except: settings
+            .list("masquerade.except", "a list of networks such as \"192.0.2.0/24\"", parse::<IpNet>)?
             .unwrap_or_default(),
         random_fully: settings.boolean("masquerade.random_fully")?.unwrap_or(true),
         forward: settings.boolean("masquerade.forward")?.unwrap_or(true),
@@ -238,16 +241,13 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const CHECK_SECONDS: u64 = 60;
 
 fn kernel(settings: &mut Settings) -> Result<KernelConf, SettingError> {
-    let programming = settings.parsed(
-        "kernel.programming",
-        "\"auto\", \"neighbours\" or \"nexthops\"",
-        |text| match text {
+    let programming =
+        settings.parsed("kernel.programming", "\"auto\", \"neighbours\" or \"nexthops\"", |text| match text {
             "auto" => Some(Programming::Auto),
             "neighbours" => Some(Programming::Neighbours),
             "nexthops" => Some(Programming::Nexthops),
             _ => None,
-        },
-    )?;
+        })?;
     Ok(KernelConf {
         device: settings.parsed("kernel.device", "the name of an interface", |text| {
             text.parse::<IfName>().is_ok().then(|| text.to_owned())

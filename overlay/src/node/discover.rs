@@ -182,7 +182,8 @@ impl View {
     fn with_address(&mut self, is_wanted: impl Fn(IpAddr) -> bool) -> Result<Option<Choice>, NodeError> {
         for link in &self.links {
             let addresses = self.netlink.addresses(Dev::from(link))?;
-            if let Some(found) = addresses.iter().map(|address| address.net.addr()).find(|address| is_wanted(*address)) {
+            if let Some(found) = addresses.iter().map(|address| address.net.addr()).find(|address| is_wanted(*address))
+            {
                 return Ok(Some(Choice { link: link.clone(), address: Some(found) }));
             }
         }

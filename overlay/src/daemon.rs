@@ -1,0 +1,212 @@
+//! The process: its threads, its signals, and how it ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+
+use libcni::error::causes;
+use libcni::store::StoreError;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet, LocalSet};
+
+use crate::args::Sources;
+use crate::config::{self, Config, StoreConf};
+use crate::event::Event;
+use crate::log;
+use crate::metrics::Metrics;
+use crate::startup::{self, Started, Startup};
+use crate::store::{self, Teller};
+use crate::systemd;
+
+/// Why the daemon ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    #[error("this machine has no identity")]
+    Identity(#[source] StoreError),
+    /// What never ends by itself has ended.
+    #[error("{0} has ended by itself, which is a fault of overlayd")]
+    Ended(&'static str),
+    #[error("a part of overlayd has panicked, which is a fault of it")]
+    Panicked(#[source] JoinError),
+    #[error("the engine has panicked, which is a fault of overlayd")]
+    EnginePanicked,
+}
+
+/// What ended.
+#[derive(Debug)]
+enum End {
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// The engine's thread.
+    Engine,
+    /// What never ends by itself.
+    Task(&'static str),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`]
+pub(crate) fn run(sources: Sources, config: Config) -> Result<(), DaemonError> {
+    log::begin(config.log);
+    for flag in sources.without_effect() {
+        tracing::warn!("--{flag} has no effect here");
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Runtime)?;
+    LocalSet::new().block_on(&runtime, serve(sources, config))
+}
+
+async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
+    let signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let metrics = Arc::new(Metrics::new());
+    let (queue, events) = mpsc::channel();
+    let (started, starting) = oneshot::channel();
+    let (ended, engine_ended) = oneshot::channel();
+    let startup =
+        Startup { config: config.clone(), metrics: Arc::clone(&metrics), events, queue: queue.clone(), started };
+    let engine = engine_thread(startup, ended).map_err(DaemonError::Runtime)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(keep_store(config.clone(), Arc::clone(&metrics), queue.clone(), starting));
+    tasks.spawn_local(async {
+        // It is dropped with the thread, however that ends.
+        let _ = engine_ended.await;
+        End::Engine
+    });
+    let notify_socket = std::env::var_os("NOTIFY_SOCKET");
+    tasks.spawn_local(obey(signals, sources, config, queue.clone()));
+    systemd::notify(notify_socket.as_deref(), "READY=1");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "overlayd has started");
+    let end = tasks.join_next().await;
+    systemd::notify(notify_socket.as_deref(), "STOPPING=1");
+    // If it is gone, joining it tells why.
+    let _ = queue.send(Event::Stop);
+    let engine = engine.join();
+    match end {
+        Some(Ok(End::Signal)) | None => finished(engine),
+        Some(Ok(End::Engine)) => finished(engine).and(Err(DaemonError::Ended("the engine"))),
+        Some(Ok(End::Task(name))) => Err(DaemonError::Ended(name)),
+        Some(Err(error)) => Err(DaemonError::Panicked(error)),
+    }
+}
+
+fn engine_thread(startup: Startup, ended: oneshot::Sender<()>) -> io::Result<JoinHandle<Result<(), StoreError>>> {
+    thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let _ended = ended;
+        startup::run(startup)
+    })
+}
+
+fn finished(engine: thread::Result<Result<(), StoreError>>) -> Result<(), DaemonError> {
+    match engine {
+        Ok(result) => result.map_err(DaemonError::Identity),
+        // The panic itself is on stderr.
+        Err(_panic) => Err(DaemonError::EnginePanicked),
+    }
+}
+
+/// Finds the cluster's network where the store has it, and then is the store, for ever.
+async fn keep_store(
+    config: Config,
+    metrics: Arc<Metrics>,
+    queue: Sender<Event>,
+    starting: oneshot::Receiver<Started>,
+) -> End {
+    let teller = Teller::new(queue);
+    // Without an answer the engine's thread has ended, and says why itself.
+    let Ok(Started { network, registration }) = starting.await else { return End::Engine };
+    match config.store {
+        StoreConf::File(conf) => store::file::run(conf, network, registration, teller).await,
+        StoreConf::Etcd(_) | StoreConf::Kubernetes(_) => {
+            let _ = metrics;
+            tracing::error!("this store is not there yet");
+        }
+    }
+    End::Task("the store")
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+enum Order {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Order {
+        poll_fn(|context| {
+            let stops = [&mut self.terminate, &mut self.interrupt].map(|signal| signal.poll_recv(context).is_ready());
+            if stops.contains(&true) {
+                return Poll::Ready(Order::Stop);
+            }
+            self.hangup.poll_recv(context).map(|_| Order::Reload)
+        })
+        .await
+    }
+}
+
+/// Does what signals ask for, until one asks for the end.
+async fn obey(mut signals: Signals, sources: Sources, mut config: Config, queue: Sender<Event>) -> End {
+    while let Order::Reload = signals.next().await {
+        match config::load(&sources) {
+            Ok(wanted) => {
+                config = changed(&config, wanted);
+                // The engine's end is noticed elsewhere.
+                let _ = queue.send(Event::Reload(Box::new(config.clone())));
+            }
+            Err(error) => {
+                tracing::error!(error = causes(Some(&error)), "the configuration is wrong: nothing was changed");
+            }
+        }
+    }
+    End::Signal
+}
+
+/// What of `wanted` takes effect now; what needs a restart is told.
+fn changed(present: &Config, wanted: Config) -> Config {
+    let fixed = [
+        ("node", present.node != wanted.node),
+        ("subnet_file", present.subnet_file != wanted.subnet_file),
+        ("state_dir", present.state_dir != wanted.state_dir),
+        ("socket", present.socket != wanted.socket),
+        ("http", present.http != wanted.http),
+        ("network", present.network != wanted.network),
+        ("store", present.store != wanted.store),
+        ("log", present.log != wanted.log),
+    ];
+    for (key, differs) in fixed {
+        if differs {
+            tracing::warn!(key, "this change needs a restart of overlayd");
+        }
+    }
+    let (is_masquerade, is_kernel) = (present.masquerade != wanted.masquerade, present.kernel != wanted.kernel);
+    let is_external = present.external != wanted.external;
+    tracing::info!(
+        masquerade = is_masquerade,
+        kernel = is_kernel,
+        external = is_external,
+        "the configuration was read again"
+    );
+    Config { external: wanted.external, masquerade: wanted.masquerade, kernel: wanted.kernel, ..present.clone() }
+}
