@@ -15,6 +15,7 @@
 
 pub mod addr;
 pub mod attach;
+mod bpf;
 pub mod conntrack;
 mod error;
 pub mod fdb;
@@ -30,6 +31,7 @@ mod nl;
 mod packet;
 pub mod route;
 pub mod rule;
+mod sockopt;
 pub mod sysctl;
 pub mod table;
 pub mod tag;

@@ -2,6 +2,7 @@
 
 mod each;
 mod events;
+mod notices;
 
 use libcni::netns::Netns;
 use nix::errno::Errno;
@@ -13,6 +14,9 @@ use crate::nl::{Attributes, DUMP_ATTEMPTS, Reply, Socket, frame};
 use crate::packet::{self, Emitable};
 
 pub use each::Failure;
+pub use notices::{Notice, Notices};
+
+pub use crate::nl::Stop;
 
 /// The most messages of a batch in one send. Each may be answered by an error of some 800 bytes of the kernel's
 /// accounting, and all of them must fit the receive buffer (208 KiB by default) at once.

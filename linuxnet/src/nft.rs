@@ -38,6 +38,7 @@
 
 mod abi;
 mod chain;
+mod changes;
 mod commit;
 mod element;
 mod encode;
@@ -53,6 +54,7 @@ mod userdata;
 mod value;
 
 pub use chain::{BaseChain, BaseChainEntry, Chain, ChainKind, Hook, Policy, priority};
+pub use changes::Changes;
 pub use element::{Element, ElementData, ElementEntry};
 pub use load::{AddrType, Load};
 pub use removal::Removal;

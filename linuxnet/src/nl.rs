@@ -4,10 +4,13 @@
 //! aligned to 4; host byte order, except where a protocol says otherwise (nfnetlink's integers are big endian).
 
 mod attributes;
+mod listener;
 mod socket;
 
 pub(crate) use attributes::{Attributes, attributes, be16, be32, be64, find, ne32, ne64, text};
-pub(crate) use socket::{Reply, Socket, frame};
+pub use listener::Stop;
+pub(crate) use listener::{Heard, Listener};
+pub(crate) use socket::{Message, Reply, Socket, frame};
 
 /// How often a list is read again when others changed it meanwhile (`NLM_F_DUMP_INTR`). On a busy node a few times in
 /// a row are nothing unusual.

@@ -1,7 +1,6 @@
 //! UDP on one interface: by a socket of the kernel's stack where the interface has its address, by a packet socket
 //! where it has none yet (or none any more).
 
-mod filter;
 mod packet_socket;
 
 use std::net::{SocketAddrV4, UdpSocket};

@@ -19,7 +19,7 @@ use super::{Gateways, IndexError, applied, belongs, gateway_routes, resolve};
 /// How long duplicate address detection may take; as the reference.
 const DAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// `RTNLGRP_IPV6_IFADDR` of linux/rtnetlink.h: changes of IPv6 addresses.
-const GROUP_IPV6_ADDRESSES: i32 = 9;
+const GROUP_IPV6_ADDRESSES: u32 = 9;
 
 /// Why a result cannot be applied.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Cause, NetlinkError};
@@ -13,9 +12,9 @@ use super::Netlink;
 
 impl Netlink {
     /// Has the kernel tell changes of a multicast group (`RTNLGRP_…`) from now on. Requests skip what it tells.
-    pub(crate) fn subscribe(&mut self, group: libc::c_int) -> Result<(), NetlinkError> {
+    pub(crate) fn subscribe(&mut self, group: u32) -> Result<(), NetlinkError> {
         self.socket
-            .set_option(libc::NETLINK_ADD_MEMBERSHIP, group)
+            .join(group)
             .map_err(|errno| NetlinkError::new(format!("listen to rtnetlink group {group}"), Cause::Socket(errno)))
     }
 

@@ -4,10 +4,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, setsockopt, socket, sockopt};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, send, setsockopt, socket,
+};
 
 use super::{align, find, text};
 use crate::error::{Cause, Refusal};
+use crate::sockopt;
 
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
@@ -43,13 +47,31 @@ impl Socket {
 
     /// Sets a `SOL_NETLINK` option.
     pub(crate) fn set_option(&self, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
-        let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or_default();
-        // SAFETY: the descriptor is open for as long as `self`, and the pointer and size are those of `value`, which
-        // outlives the call and is only read.
-        let answer = unsafe {
-            libc::setsockopt(self.fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const value).cast(), size)
-        };
-        Errno::result(answer).map(drop)
+        sockopt::set(self.as_fd(), libc::SOL_NETLINK, option, &value)
+    }
+
+    /// Has the kernel tell changes of a multicast group from now on.
+    pub(crate) fn join(&self, group: u32) -> Result<(), Errno> {
+        sockopt::set(self.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)
+    }
+
+    /// How many bytes may wait to be read, the kernel's bookkeeping included: beyond the administrator's limit where we
+    /// may, within it elsewhere (in a user namespace).
+    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> Result<(), Errno> {
+        setsockopt(&self.fd, RcvBufForce, &bytes).or_else(|_| setsockopt(&self.fd, RcvBuf, &bytes))
+    }
+
+    /// The number by which the kernel tells this socket from the namespace's others: it stands in what the kernel tells
+    /// of changes that were made through it.
+    pub(crate) fn port(&self) -> Result<u32, Errno> {
+        let port = || getsockname::<NetlinkAddr>(self.fd.as_raw_fd()).map(|address| address.pid());
+        match port()? {
+            0 => {
+                bind(self.fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+                port()
+            }
+            port => Ok(port),
+        }
     }
 
     /// A number that no earlier message of this socket had; never 0, which is the kernel's own.
@@ -63,8 +85,8 @@ impl Socket {
         if messages.len() > PLAIN_SEND_BYTES {
             let wanted = messages.len().saturating_mul(2);
             // Beyond the administrator's limit where we may; within it elsewhere (in a user namespace).
-            if setsockopt(&self.fd, sockopt::SndBufForce, &wanted).is_err() {
-                setsockopt(&self.fd, sockopt::SndBuf, &wanted).map_err(Cause::Socket)?;
+            if setsockopt(&self.fd, SndBufForce, &wanted).is_err() {
+                setsockopt(&self.fd, SndBuf, &wanted).map_err(Cause::Socket)?;
             }
         }
         loop {
@@ -81,11 +103,16 @@ impl Socket {
     /// The kernel answers a request before `send` returns, and goes on with a dump before this returns; so an answer
     /// that is not there will never come, and this is an error instead of an endless wait.
     pub(crate) fn receive(&mut self) -> Result<impl Iterator<Item = Message<'_>>, Cause> {
+        self.try_receive()?.ok_or(Cause::Answer("none"))
+    }
+
+    /// As [`Socket::receive`]; `None` if there is no datagram now.
+    pub(crate) fn try_receive(&mut self) -> Result<Option<impl Iterator<Item = Message<'_>>>, Cause> {
         loop {
             match self.receive_once() {
-                Ok(()) => return Ok(messages(&self.buffer)),
+                Ok(()) => return Ok(Some(messages(&self.buffer))),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Err(Cause::Answer("none")),
+                Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EMSGSIZE) => return Err(Cause::Answer("a datagram of more than 64 KiB")),
                 Err(errno) => return Err(Cause::Socket(errno)),
             }

@@ -12,8 +12,9 @@ use nix::sys::socket::{
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr};
 
-use super::{SocketError, filter};
+use super::SocketError;
 use crate::link::Dev;
+use crate::{bpf, sockopt};
 
 /// `ETH_P_IP` in network order, as the kernel wants it in `sll_protocol`.
 const IPV4: u16 = 0x0800_u16.to_be();
@@ -59,8 +60,8 @@ impl PacketSocket {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             // Without a protocol it hears nothing until it is bound, so that nothing passes before the filter is there.
             let fd = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
-            attach_filter(&fd, &mut filter::udp_to(port))?;
-            set_option(&fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
+            bpf::attach(fd.as_fd(), &mut bpf::udp_to(port))?;
+            sockopt::set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
             bind(fd.as_raw_fd(), &link_address(dev.index, None)?)?;
             Ok(Self { fd, index: dev.index, name: dev.name.to_owned(), port })
         };
@@ -175,21 +176,6 @@ fn parse(packet: &[u8], source_mac: Option<MacAddr>, verify: bool) -> Option<Dat
     }
     let source = SocketAddrV4::new(from, udp.src_port());
     Some(Datagram { source, source_mac, destination: to, payload: udp.payload().to_vec() })
-}
-
-fn set_option<T>(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &T) -> Result<(), Errno> {
-    let size = libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default();
-    // SAFETY: the descriptor is open, and pointer and size are those of `value`, which outlives the call and is only
-    // read.
-    let answer = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), size) };
-    Errno::result(answer).map(drop)
-}
-
-fn attach_filter(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> Result<(), Errno> {
-    let len = u16::try_from(program.len()).unwrap_or_default();
-    // The kernel copies the program before the call returns.
-    let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
-    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
 /// The address of an interface, and of a station on its link.
