@@ -37,6 +37,7 @@ mod roster;
 mod settings;
 mod startup;
 mod store;
+mod subnet_file;
 mod systemd;
 
 /// The command line is right, and what it asked for failed.

@@ -19,6 +19,7 @@ use crate::node::{self, Node, NodeError};
 use crate::peer::identity_of_name;
 use crate::report::{Explanation, Status};
 use crate::store::{News, Registration};
+use crate::subnet_file;
 
 /// How long to wait before an interface is looked for again, if nothing tells that it has come.
 const RETRY: Duration = Duration::from_secs(2);
@@ -51,7 +52,7 @@ pub(crate) fn run(mut startup: Startup) -> Result<(), StoreError> {
         tracing::info!(interface, %address, %public, mtu = underlay.mtu, "external interface");
     }
     let Startup { config, metrics, events, queue, started } = startup;
-    let wanted = Vec::new();
+    let wanted = subnet_file::subnets(&config.subnet_file);
     let (registration, watched) = watch::channel(Registration::of(&node, &network, wanted));
     if started.send(Started { network: network.clone(), registration: watched }).is_err() {
         // The rest of the daemon is gone.

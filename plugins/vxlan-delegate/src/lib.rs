@@ -18,8 +18,7 @@ use crate::compose::DelegateConf;
 use crate::conf::{Conf, DataDir};
 use crate::error::Error;
 pub use crate::error::Error as VxlanDelegateError;
-use crate::subnet::Subnet;
-pub use crate::subnet::SubnetFileError;
+pub use crate::subnet::{Subnet, SubnetFileError};
 
 /// The keys that say to GC what is valid.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];

@@ -10,6 +10,8 @@
 //! ```
 
 use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -23,15 +25,48 @@ const MASQUERADE: &str = "FLANNEL_IPMASQ";
 
 /// What the subnet file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Subnet {
+pub struct Subnet {
     /// `FLANNEL_NETWORK`, `FLANNEL_IPV6_NETWORK`: all nodes' addresses, IPv4 first.
-    pub(crate) networks: Vec<IpNet>,
+    pub networks: Vec<IpNet>,
     /// `FLANNEL_SUBNET`, `FLANNEL_IPV6_SUBNET`: this node's addresses, IPv4 first; at most one of each family.
-    pub(crate) subnets: Vec<IpNet>,
+    pub subnets: Vec<IpNet>,
     /// `FLANNEL_MTU` in bytes: what fits through the overlay.
-    pub(crate) mtu: u32,
+    pub mtu: u32,
     /// `FLANNEL_IPMASQ`: the daemon masquerades, so the delegate need not.
-    pub(crate) masquerades: bool,
+    pub masquerades: bool,
+}
+
+impl fmt::Display for Subnet {
+    /// As flannel's daemon writes the file: of each subnet the first address after its base, the gateway's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_v6 = |net: &&IpNet| net.addr().is_ipv6();
+        let listed = |nets: &[IpNet], v6: bool| {
+            let of_family = nets.iter().filter(|net| is_v6(net) == v6);
+            of_family.map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        let gateways: Vec<IpNet> = self.subnets.iter().map(|subnet| with_gateway(*subnet)).collect();
+        for (family, v6) in [(0, false), (1, true)] {
+            for (keys, nets) in [(NETWORKS, &self.networks), (SUBNETS, &gateways)] {
+                let list = listed(nets, v6);
+                if let Some(key) = keys.get(family)
+                    && !list.is_empty()
+                {
+                    writeln!(f, "{key}={list}")?;
+                }
+            }
+        }
+        writeln!(f, "{MTU}={}\n{MASQUERADE}={}", self.mtu, self.masquerades)
+    }
+}
+
+/// The subnet with the address of the gateway in it.
+fn with_gateway(subnet: IpNet) -> IpNet {
+    let gateway = match subnet.network() {
+        IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from_bits(base.to_bits().saturating_add(1))),
+        IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from_bits(base.to_bits().saturating_add(1))),
+    };
+    // The prefix length is that of a net already.
+    IpNet::new(gateway, subnet.prefix_len()).unwrap_or(subnet)
 }
 
 /// Why the node has no subnet.
@@ -79,7 +114,10 @@ pub enum SubnetFileError {
 
 impl Subnet {
     /// Reads the file at `path`.
-    pub(crate) fn read(path: &Path) -> Result<Self, SubnetFileError> {
+    ///
+    /// # Errors
+    /// [`SubnetFileError`] that tells an operator what to look at.
+    pub fn read(path: &Path) -> Result<Self, SubnetFileError> {
         let text = store::read_if_present(path).map_err(SubnetFileError::Read)?;
         let text = text.ok_or_else(|| SubnetFileError::Missing(path.to_owned()))?;
         SubnetFile { path, values: assignments(&String::from_utf8_lossy(&text)) }.understand()
@@ -210,6 +248,14 @@ mod tests {
         assert_eq!(subnet.networks, nets(&["10.42.0.0/16", "fd42::/56"]));
         assert_eq!(subnet.subnets, nets(&["10.42.3.0/24", "fd42:0:0:3::/64"]), "the gateway's bits are masked");
         assert_eq!((subnet.mtu, subnet.masquerades), (1450, true));
+    }
+
+    #[test]
+    fn what_is_written_is_as_flannel_writes_it() {
+        assert_eq!(understood(WHOLE).unwrap().to_string(), WHOLE);
+        let v6 = "FLANNEL_IPV6_NETWORK=fd42::/56,fd43::/56\nFLANNEL_IPV6_SUBNET=fd42::1/64\nFLANNEL_MTU=1430\n\
+                  FLANNEL_IPMASQ=false\n";
+        assert_eq!(understood(v6).unwrap().to_string(), v6);
     }
 
     #[test]
