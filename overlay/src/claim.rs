@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Each store has its own form for the subnets (etcd: the key, Kubernetes: `spec.podCIDRs`); the rest is as in flannel's
 /// lease: `{"PublicIP": "192.0.2.7", "PublicIPv6": null, "BackendType": "vxlan", "BackendData": {"VNI": 1, "VtepMAC":
 /// "0a:…"}, "BackendV6Data": {…}}`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Claim {
     /// The addresses of its containers, of either family.
     pub(crate) subnets: Vec<IpNet>,

@@ -41,7 +41,7 @@ pub(crate) enum News {
 }
 
 /// A node as the store has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Record {
     /// What identifies it in the store: a file's name, an etcd key without its prefix, the node's name.
     pub(crate) name: String,
