@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::settings::{SettingError, Settings};
 use crate::store::etcd::EtcdConf;
 use crate::store::file::FileConf;
-use crate::store::kubernetes::{KubernetesConf, Records};
+use crate::store::kubernetes::{AnnotationPrefix, KubernetesConf, Records};
 
 /// The file that is read if none is named and this one exists.
 pub(crate) const DEFAULT_FILE: &str = "/etc/ferrule/overlayd.toml";
@@ -218,7 +218,11 @@ fn kubernetes_store(settings: &mut Settings) -> Result<KubernetesConf, SettingEr
         kubeconfig: path(settings, "store.kubernetes.kubeconfig")?,
         api_url: settings.text("store.kubernetes.api_url", "a URL")?.filter(|url| !url.is_empty()),
         records: records.unwrap_or_default(),
-        annotation_prefix: settings.text("store.kubernetes.annotation_prefix", "a prefix of annotations")?,
+        annotation_prefix: settings.parsed(
+            "store.kubernetes.annotation_prefix",
+            AnnotationPrefix::EXPECTED,
+            AnnotationPrefix::new,
+        )?,
         set_node_network_unavailable: settings.boolean("store.kubernetes.set_node_network_unavailable")?,
     })
 }

@@ -23,7 +23,6 @@ use std::task::Poll;
 
 use ipnet::IpNet;
 use libcni::error::causes;
-use serde::Deserialize;
 use tokio::sync::watch as channel;
 
 pub(crate) use self::annotations::AnnotationPrefix;
@@ -50,8 +49,7 @@ pub(crate) struct KubernetesConf {
 }
 
 /// Where nodes are made known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Records {
     /// One small custom resource per node, `overlaynodes.ferrule.dev`.
     #[default]

@@ -10,7 +10,6 @@
 //! Set by people: `public-ip-overwrite`, `public-ipv6-overwrite` (what others are told), `node-public-ip`,
 //! `node-public-ipv6` (the address of the interface to use).
 
-use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -43,36 +42,26 @@ const ORDERED: [&str; 4] = [NODE_PUBLIC_IP, NODE_PUBLIC_IPV6, OVERWRITE, OVERWRI
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnnotationPrefix(String);
 
-/// A value that is no prefix of annotations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a domain, and a word after a slash if need be, such as flannel.alpha.coreos.com or example.com/blue")]
-pub(crate) struct PrefixError;
-
 impl Default for AnnotationPrefix {
     fn default() -> Self {
         Self("flannel.alpha.coreos.com/".to_owned())
     }
 }
 
-impl FromStr for AnnotationPrefix {
-    type Err = PrefixError;
+impl AnnotationPrefix {
+    pub(crate) const EXPECTED: &str =
+        "a domain, and a word after a slash if need be, such as \"flannel.alpha.coreos.com\" or \"example.com/blue\"";
 
-    /// As flannel: a domain with a dot, and what follows a slash ends with a dash.
-    fn from_str(text: &str) -> Result<Self, PrefixError> {
+    /// As flannel: a domain with a dot; what follows a slash ends with a dash.
+    pub(crate) fn new(text: &str) -> Option<Self> {
         let (domain, word) = text.split_once('/').unwrap_or((text, ""));
         let word = word.strip_suffix('-').unwrap_or(word);
         let of_label = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
         let is_label = |label: &str| !label.is_empty() && label.chars().all(of_label);
         if !domain.contains('.') || !domain.split('.').all(is_label) || !word.chars().all(of_label) {
-            return Err(PrefixError);
+            return None;
         }
-        Ok(Self(if word.is_empty() { format!("{domain}/") } else { format!("{domain}/{word}-") }))
-    }
-}
-
-impl fmt::Display for AnnotationPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Some(Self(if word.is_empty() { format!("{domain}/") } else { format!("{domain}/{word}-") }))
     }
 }
 
@@ -172,4 +161,21 @@ fn read<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
     }
     let unreadable = || format!("{name} has {:?}, which cannot be read", value.chars().take(100).collect::<String>());
     value.parse().ok().ok_or_else(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_domain_and_perhaps_a_word() {
+        let key = |text: &str| AnnotationPrefix::new(text).map(|prefix| prefix.key(TYPE));
+        assert_eq!(key("flannel.alpha.coreos.com"), Some(AnnotationPrefix::default().key(TYPE)));
+        assert_eq!(key("example.com/").as_deref(), Some("example.com/backend-type"));
+        assert_eq!(key("example.com/blue").as_deref(), Some("example.com/blue-backend-type"));
+        assert_eq!(key("example.com/blue-").as_deref(), Some("example.com/blue-backend-type"));
+        for wrong in ["", "flannel", "Example.com", "example..com", "example.com/a/b", "example.com/ä"] {
+            assert_eq!(key(wrong), None, "{wrong}");
+        }
+    }
 }
