@@ -125,7 +125,8 @@ async fn keep_store(
     let Ok(Started { network, registration }) = starting.await else { return End::Engine };
     match config.store {
         StoreConf::File(conf) => store::file::run(conf, network, registration, teller).await,
-        StoreConf::Etcd(_) | StoreConf::Kubernetes(_) => {
+        StoreConf::Kubernetes(conf) => store::kubernetes::run(conf, network, registration, teller).await,
+        StoreConf::Etcd(_) => {
             let _ = metrics;
             tracing::error!("this store is not there yet");
         }

@@ -161,7 +161,8 @@ struct Health {
 }
 
 impl Health {
-    /// Something is wrong with this part, or nothing any more. One attempt that fails after the other is told once.
+    /// Something is wrong with this part, or nothing any more. Attempts that fail one after the other are told once, and
+    /// again when that part works and another does not.
     fn set(&mut self, part: Part, problem: Option<String>) {
         self.problems.retain(|(of, _)| *of != part);
         self.problems.extend(problem.map(|problem| (part, problem)));
