@@ -38,5 +38,6 @@ pub mod tag;
 pub mod tc;
 pub mod udp;
 pub mod undo;
+pub mod wireguard;
 
 pub use error::{NetlinkError, Refusal};

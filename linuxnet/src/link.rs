@@ -18,11 +18,13 @@ mod peer;
 mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tun;
 mod upper;
 mod veth;
 mod vlan;
 mod vrf;
 mod vxlan;
+mod wireguard;
 
 use libcni::json::FieldError;
 use libcni::types::MacAddr;
@@ -36,6 +38,7 @@ use crate::packet::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkEx
 pub use alt_name::{ALT_NAME_MAX, add_alt_name, remove_alt_name};
 pub use bridge::{Bridge, set_hairpin, set_isolated, set_vlan_filtering};
 pub use bridge_vlan::{ALL_VLANS, PortVlan, add_vlan, add_vlans, remove_vlans};
+pub(crate) use create::random;
 pub use create::{LinkError, random_mac};
 pub use events::LinkEvents;
 pub use ifb::Ifb;
@@ -47,6 +50,7 @@ pub use mode::UnknownMode;
 pub use moving::{move_as, move_to};
 pub use owned::owned_name;
 pub use tap::{OpenTap, Tap, TapError, TapState, require_tap_devices};
+pub use tun::Tun;
 pub use upper::Upper;
 pub use veth::Veth;
 pub use vrf::create_vrf;

@@ -161,8 +161,13 @@ impl Netlink {
     /// # Errors
     /// If the kernel makes no socket.
     pub fn open() -> Result<Self, NetlinkError> {
-        let socket = Socket::open(SockProtocol::NetlinkRoute)
-            .map_err(|errno| NetlinkError::new("open a netlink socket", Cause::Socket(errno)))?;
+        Self::open_protocol(SockProtocol::NetlinkRoute)
+    }
+
+    /// Opens a socket to another part of the kernel that speaks as rtnetlink does.
+    pub(crate) fn open_protocol(protocol: SockProtocol) -> Result<Self, NetlinkError> {
+        let socket =
+            Socket::open(protocol).map_err(|errno| NetlinkError::new("open a netlink socket", Cause::Socket(errno)))?;
         // Before Linux 4.20 there is no such option, and filters of dumps are ignored: readers filter again.
         let _ = socket.enable(libc::NETLINK_GET_STRICT_CHK);
         Ok(Self { socket, out: Vec::with_capacity(1024), sent: 0 })

@@ -224,7 +224,7 @@ pub fn random_mac() -> Result<MacAddr, LinkError> {
 }
 
 /// Random bytes of getrandom(2). So few never come in parts and are not interrupted.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], Errno> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Errno> {
     let mut bytes = [0u8; N];
     // SAFETY: pointer and length are those of `bytes`, which outlives the call.
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };

@@ -1,20 +1,18 @@
 //! Tap devices: Ethernet links whose other end is a program (a virtual machine's), by ioctl. Netlink cannot make them
 //! ("tun/tap creation via rtnetlink is not supported").
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use nix::errno::Errno;
 use nix::libc;
 
 use crate::nl::{find, ne32};
 
-use super::flag;
+use super::{flag, tun};
 
 /// Where tap devices come from. It belongs to the namespace of the thread that opens it.
-const DEVICE: &str = "/dev/net/tun";
+pub(super) const DEVICE: &str = "/dev/net/tun";
 /// `IFLA_TUN_OWNER`, `_GROUP`, `_TYPE`, `_PERSIST` and `_MULTI_QUEUE` of linux/if_link.h.
 const IFLA_TUN_OWNER: u16 = 1;
 const IFLA_TUN_GROUP: u16 = 2;
@@ -73,14 +71,6 @@ pub struct TapState {
     pub group: Option<u32>,
 }
 
-/// `struct ifreq` with `ifr_flags`.
-#[repr(C)]
-struct IfReq {
-    name: [u8; libc::IFNAMSIZ],
-    flags: u16,
-    rest: [u8; 22],
-}
-
 impl Tap<'_> {
     /// Makes it in the calling thread's namespace, down (`ip tuntap add mode tap name NAME vnet_hdr [multi_queue]
     /// [user OWNER] [group GROUP]`, which also makes it stay). A link of this name is refused.
@@ -88,19 +78,10 @@ impl Tap<'_> {
     /// # Errors
     /// [`TapError`]; nothing is left then.
     pub fn create(&self) -> Result<OpenTap, TapError> {
-        let file = File::options().read(true).write(true).open(DEVICE).map_err(TapError::Open)?;
-        let tap = OpenTap { file, name: self.name.to_owned() };
         let queues = if self.multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
-        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL | queues;
-        let mut request =
-            IfReq { name: [0; libc::IFNAMSIZ], flags: u16::try_from(flags).unwrap_or_default(), rest: [0; 22] };
-        let name = CString::new(self.name).unwrap_or_default();
-        for (to, from) in request.name.iter_mut().zip(name.as_bytes().iter().take(libc::IFNAMSIZ - 1)) {
-            *to = *from;
-        }
-        // SAFETY: TUNSETIFF reads and writes a struct ifreq, which `request` is, and the descriptor is open.
-        let answer = unsafe { libc::ioctl(tap.file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
-        tap.expect(answer, || format!("create tap device {}", self.name))?;
+        let flags = libc::IFF_TAP | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL | queues;
+        let file = tun::open(self.name, flags, || format!("create tap device {}", self.name))?;
+        let tap = OpenTap { file, name: self.name.to_owned() };
         if let Some(owner) = self.owner {
             tap.set(libc::TUNSETOWNER as _, owner, || format!("give tap device {} to user {owner}", self.name))?;
         }
@@ -123,12 +104,7 @@ impl OpenTap {
     fn set(&self, request: libc::Ioctl, value: u32, doing: impl FnOnce() -> String) -> Result<(), TapError> {
         // SAFETY: these requests take their argument by value, and the descriptor is open.
         let answer = unsafe { libc::ioctl(self.file.as_raw_fd(), request, libc::c_ulong::from(value)) };
-        self.expect(answer, doing)
-    }
-
-    fn expect(&self, answer: libc::c_int, doing: impl FnOnce() -> String) -> Result<(), TapError> {
-        let refused = |errno: Errno| TapError::Refused { doing: doing(), source: errno.into() };
-        Errno::result(answer).map(drop).map_err(refused)
+        tun::expect(answer, doing)
     }
 }
 
@@ -167,10 +143,5 @@ mod tests {
         let mut tun = data;
         tun[12] = 1;
         assert_eq!(parse(&tun), None);
-    }
-
-    #[test]
-    fn the_request_has_the_kernels_size() {
-        assert_eq!(size_of::<IfReq>(), size_of::<libc::ifreq>());
     }
 }
