@@ -18,6 +18,7 @@ pub mod names;
 pub mod netns;
 pub mod plugin;
 pub mod runtime;
+pub mod socket;
 pub mod store;
 pub mod types;
 pub mod version;

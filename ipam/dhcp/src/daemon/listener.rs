@@ -3,17 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use libcni::socket;
 use libcni::store::{self, StoreError};
 
 use super::DaemonError;
 
 /// The first descriptor that systemd passes (sd_listen_fds(3), `SD_LISTEN_FDS_START`).
 const FIRST_PASSED: i32 = 3;
-const DIR_MODE: u32 = 0o700;
 /// As the mode in cni-dhcp.socket.
 const SOCKET_MODE: u32 = 0o660;
 const PIDFILE_MODE: u32 = 0o644;
@@ -21,8 +20,8 @@ const PIDFILE_MODE: u32 = 0o644;
 /// Why there is no socket to listen at.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
-    #[error("another daemon listens at {}", .0.display())]
-    Taken(PathBuf),
+    #[error(transparent)]
+    Listen(#[from] socket::ListenError),
     #[error("Too many ({0}) FDs passed through socket activation")]
     TooMany(usize),
     #[error("what was passed through socket activation is no UNIX socket with a path")]
@@ -57,7 +56,7 @@ impl Listener {
             }
             None => {
                 let file = PathBuf::from(format!("{prefix}{}", socket.display()));
-                Self { socket: bind(&file)?, path: socket.to_owned(), own: Some(file) }
+                Self { socket: socket::listen(&file, SOCKET_MODE)?, path: socket.to_owned(), own: Some(file) }
             }
         };
         listener.socket.set_nonblocking(true).map_err(StoreError::on("use", &listener.path))?;
@@ -115,25 +114,6 @@ fn passed() -> Result<Option<UnixListener>, ListenError> {
         }
         Some(many) => Err(ListenError::TooMany(many)),
     }
-}
-
-fn bind(path: &Path) -> Result<UnixListener, ListenError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    store::ensure_dir(dir, DIR_MODE)?;
-    let bound = match UnixListener::bind(path) {
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).is_ok() {
-                return Err(ListenError::Taken(path.to_owned()));
-            }
-            store::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    };
-    let listener = bound.map_err(StoreError::on("listen at", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))
-        .map_err(StoreError::on("set the mode of", path))?;
-    Ok(listener)
 }
 
 /// The file with the process id; it ends with the daemon.
