@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use libcni::error::causes;
+use libcni::socket::ListenError;
 use libcni::store::StoreError;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,8 +18,11 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use crate::args::Sources;
 use crate::config::{self, Config, StoreConf};
 use crate::event::Event;
+use crate::http::{self, HttpError};
 use crate::log;
 use crate::metrics::Metrics;
+use crate::question::Engine;
+use crate::socket::Socket;
 use crate::startup::{self, Started, Startup};
 use crate::store::{self, Teller};
 use crate::systemd;
@@ -30,6 +34,10 @@ pub(crate) enum DaemonError {
     Runtime(#[source] io::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+    #[error(transparent)]
+    Socket(#[from] ListenError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("this machine has no identity")]
     Identity(#[source] StoreError),
     /// What never ends by itself has ended.
@@ -69,6 +77,13 @@ async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let metrics = Arc::new(Metrics::new());
     let (queue, events) = mpsc::channel();
+    // First, as it says whether another daemon runs.
+    let socket = Socket::listen(&config.socket)?;
+    let asked = Engine::new(queue.clone());
+    let http = match config.http {
+        Some(address) => Some(http::Server::listen(address, asked.clone(), Arc::clone(&metrics)).await?),
+        None => None,
+    };
     let (started, starting) = oneshot::channel();
     let (ended, engine_ended) = oneshot::channel();
     let startup =
@@ -76,6 +91,16 @@ async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
     let engine = engine_thread(startup, ended).map_err(DaemonError::Runtime)?;
     let mut tasks = JoinSet::new();
     tasks.spawn_local(keep_store(config.clone(), Arc::clone(&metrics), queue.clone(), starting));
+    tasks.spawn_local(async move {
+        socket.serve(asked).await;
+        End::Task("the socket")
+    });
+    if let Some(server) = http {
+        tasks.spawn_local(async move {
+            server.serve().await;
+            End::Task("the HTTP server")
+        });
+    }
     tasks.spawn_local(async {
         // It is dropped with the thread, however that ends.
         let _ = engine_ended.await;
