@@ -29,6 +29,7 @@ mod engine;
 mod event;
 mod http;
 mod log;
+mod masquerade;
 mod metrics;
 mod network;
 mod node;
