@@ -92,13 +92,21 @@ impl Netlink {
         self.list_nexthops(format!("list next hops by {}", dev.name), &attributes)
     }
 
+    /// All next hops of the namespace (`ip nexthop show`). None where the kernel has no next hop objects.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn nexthops(&mut self) -> Result<Vec<Listed>, NetlinkError> {
+        self.list_nexthops("list next hops".to_owned(), &Attributes::new())
+    }
+
     /// The next hops that are marked with `protocol` (`ip nexthop show proto NUMBER`). None where the kernel has no next
     /// hop objects. (The kernel lists all; others are left out here.)
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn nexthops_of_protocol(&mut self, protocol: u8) -> Result<Vec<Listed>, NetlinkError> {
-        let mut all = self.list_nexthops("list next hops".to_owned(), &Attributes::new())?;
+        let mut all = self.nexthops()?;
         all.retain(|listed| listed.protocol == protocol);
         Ok(all)
     }
@@ -112,14 +120,25 @@ impl Netlink {
     }
 }
 
+/// Makes a next hop (`ip nexthop add id ID via GW dev LINK [onlink] [encap …] protocol NUMBER`). One with this number is
+/// refused ([`NetlinkError::is_exists`]). Its link must be up.
+#[must_use]
+pub fn create(nexthop: &Nexthop) -> Request {
+    request(nexthop, "make", Mode::Create)
+}
+
 /// Makes a next hop, or has the one with this number lead there, and with it all routes by it (`ip nexthop replace id ID
-/// via GW dev LINK [onlink] [encap …] protocol NUMBER`). Its link must be up.
+/// …`). Its link must be up.
 #[must_use]
 pub fn set(nexthop: &Nexthop) -> Request {
+    request(nexthop, "set", Mode::Replace)
+}
+
+fn request(nexthop: &Nexthop, verb: &str, mode: Mode) -> Request {
     let Nexthop { id, link, gw, onlink, encap, protocol } = nexthop;
     let mut attributes = Attributes::new();
     attributes.ne32(NHA_ID, *id).ip(NHA_GATEWAY, *gw).ne32(NHA_OIF, *link);
-    let mut doing = format!("set next hop {id} via {gw}");
+    let mut doing = format!("{verb} next hop {id} via {gw}");
     if let Some(encap) = encap {
         let kind = if encap.dst.is_ipv4() { ENCAP_IP } else { ENCAP_IP6 };
         attributes.nest(NHA_ENCAP, |list| put(encap, list)).bytes(NHA_ENCAP_TYPE, &kind.to_ne_bytes());
@@ -128,7 +147,7 @@ pub fn set(nexthop: &Nexthop) -> Request {
     let [f0, f1, f2, f3] = if *onlink { ONLINK } else { 0 }.to_ne_bytes();
     let family = if gw.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let header = [u8::try_from(family).unwrap_or_default(), 0, *protocol, 0, f0, f1, f2, f3];
-    Request::of_parts(doing, RTM_NEWNEXTHOP, Mode::Replace, &header, &attributes)
+    Request::of_parts(doing, RTM_NEWNEXTHOP, mode, &header, &attributes)
 }
 
 /// Removes a next hop, and with it all routes by it (`ip nexthop del id ID`): remove those first, one by one. One that is

@@ -21,7 +21,7 @@ use crate::packet::{
     RouteType,
 };
 
-pub use marked::{MarkedRoute, PROTOCOL_OVERLAY, Way, remove_marked, set_marked};
+pub use marked::{MarkedRoute, PROTOCOL_OVERLAY, Way, create_marked, remove_marked, set_marked};
 pub use saved::{SavedRoute, put_back};
 
 /// The number of the main routing table.

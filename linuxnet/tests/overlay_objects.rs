@@ -175,8 +175,9 @@ fn marked_routes_are_found_replaced_and_removed_alone() {
     let stranger = on_link.iter().find(|route| route.dst == "10.77.0.0/16".parse().unwrap()).unwrap();
     assert_eq!((stranger.way, stranger.protocol), (Way::Other, 3));
     assert!(on_link.contains(&wanted[0]) && on_link.contains(&wanted[2]) && !on_link.contains(&wanted[3]));
-    // Another way to the same place takes the place of the first; so does one of somebody else's.
+    // Another way to the same place is refused, or takes the place of the first; so does one of somebody else's.
     let moved = route("10.5.1.0/24", by(e0, Some("192.0.2.8"), false));
+    assert!(netlink.run(route::create_marked(&moved)).unwrap_err().is_exists());
     netlink.run(route::set_marked(&moved)).unwrap();
     netlink.run(route::set_marked(&route("10.78.0.0/16", Way::Blackhole))).unwrap();
     assert!(
@@ -225,6 +226,7 @@ fn next_hops_carry_tunnels_and_routes() {
     assert!(routes.iter().all(|route| netlink.routes_of_link(Dev::from(&vx)).unwrap().contains(route)));
     // The node moves: the route follows its next hop.
     let encap = Encap { id: 1, dst: ip("192.0.2.8"), src: None };
+    assert!(netlink.run(nexthop::create(&Nexthop { encap: Some(encap), ..over_v4 })).unwrap_err().is_exists());
     netlink.run(nexthop::set(&Nexthop { encap: Some(encap), ..over_v4 })).unwrap();
     let shown = output(&bed.host, "ip route show 10.5.1.0/24");
     assert!(shown.contains("nhid 7") && shown.contains("dst 192.0.2.8"), "{shown}");

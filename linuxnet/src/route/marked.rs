@@ -148,14 +148,25 @@ impl Netlink {
     }
 }
 
+/// Makes a route (`ip route add DST … proto NUMBER`). Where this destination, table and metric have one it is refused
+/// ([`NetlinkError::is_exists`]), and by the kernel one to [`Way::Other`]: nothing says where it leads.
+#[must_use]
+pub fn create_marked(route: &MarkedRoute) -> Request {
+    new(route, "make", Mode::Create)
+}
+
 /// Makes a route, in the place of the one of this destination, table and metric (`ip route replace DST … proto NUMBER`).
 /// A route to [`Way::Other`] is refused by the kernel: nothing says where it leads.
 #[must_use]
 pub fn set_marked(route: &MarkedRoute) -> Request {
+    new(route, "set", Mode::Replace)
+}
+
+fn new(route: &MarkedRoute, verb: &str, mode: Mode) -> Request {
     Request::of_parts(
-        format!("set route {route}"),
+        format!("{verb} route {route}"),
         libc::RTM_NEWROUTE,
-        Mode::Replace,
+        mode,
         &header(route, scope(route), kind(route.way)),
         &body(route),
     )
