@@ -146,6 +146,16 @@ impl Roster {
         self.held.has_mac(is_v4, mac)
     }
 
+    /// Whether a believed node has a subnet that begins there.
+    pub(crate) fn has_subnet_at(&self, base: IpAddr) -> bool {
+        self.held.has_subnet_at(base)
+    }
+
+    /// Which believed node has an address, in which subnet.
+    pub(crate) fn holder(&self, address: IpAddr) -> Option<(&IpNet, &Name)> {
+        self.held.find(address)
+    }
+
     pub(crate) fn believed(&self) -> impl Iterator<Item = (&Name, &Arc<Peer>)> {
         self.nodes
             .iter()

@@ -107,6 +107,16 @@ impl Held {
         }
     }
 
+    /// Whether a held subnet begins there.
+    pub(super) fn has_subnet_at(&self, base: IpAddr) -> bool {
+        self.overlapping(base.into()).is_some_and(|(net, _)| net.network() == base)
+    }
+
+    /// The subnet that an address is in, and its holder.
+    pub(super) fn find(&self, address: IpAddr) -> Option<(&IpNet, &Name)> {
+        self.overlapping(address.into())
+    }
+
     /// Whether a believed node has this hardware address in this family.
     pub(super) fn has_mac(&self, is_v4: bool, mac: MacAddr) -> bool {
         self.macs.contains_key(&(is_v4, mac))

@@ -1,0 +1,6 @@
+//! The engine in a network namespace of its own, told by a test what a store would tell, and seen by iproute2.
+
+mod bed;
+mod host_gw;
+mod restart;
+mod vxlan;
