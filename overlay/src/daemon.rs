@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::question::Engine;
 use crate::socket::Socket;
 use crate::startup::{self, Started, Startup};
-use crate::store::{self, Teller};
+use crate::store::{self, News, Teller};
 use crate::systemd;
 
 /// Why the daemon ends before it is told to.
@@ -146,15 +146,17 @@ async fn keep_store(
     starting: oneshot::Receiver<Started>,
 ) -> End {
     let teller = Teller::new(queue);
+    if let (StoreConf::Etcd(conf), None) = (&config.store, &config.network) {
+        let waiting = |why: String| teller.tell(News::Unreachable(why));
+        let network = store::etcd::network(conf, &metrics, waiting).await;
+        teller.found(network);
+    }
     // Without an answer the engine's thread has ended, and says why itself.
     let Ok(Started { network, registration }) = starting.await else { return End::Engine };
     match config.store {
         StoreConf::File(conf) => store::file::run(conf, network, registration, teller).await,
+        StoreConf::Etcd(conf) => store::etcd::run(conf, network, registration, teller, metrics).await,
         StoreConf::Kubernetes(conf) => store::kubernetes::run(conf, network, registration, teller).await,
-        StoreConf::Etcd(_) => {
-            let _ = metrics;
-            tracing::error!("this store is not there yet");
-        }
     }
     End::Task("the store")
 }

@@ -37,6 +37,7 @@ mod network;
 mod node;
 mod peer;
 mod question;
+mod race;
 mod render;
 mod report;
 mod roster;
@@ -46,6 +47,7 @@ mod startup;
 mod store;
 mod subnet_file;
 mod systemd;
+mod tls;
 
 /// The command line is right, and what it asked for failed.
 const FAILED: u8 = 1;

@@ -22,6 +22,7 @@ use ipnet::IpNet;
 
 use crate::claim::Claim;
 use crate::event::Event;
+use crate::network::Network;
 
 /// What happens in the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,5 +74,10 @@ impl Teller {
     pub(crate) fn tell(&self, news: News) {
         // Without an engine the process is about to end.
         let _ = self.0.send(Event::Store(news, Instant::now()));
+    }
+
+    /// Tells the cluster's network, which the store has.
+    pub(crate) fn found(&self, network: Network) {
+        let _ = self.0.send(Event::Network(Box::new(network)));
     }
 }

@@ -14,7 +14,7 @@ use super::{Config, External, KernelConf, Log, MasqueradeConf, Programming, Stor
 use crate::args::Sources;
 use crate::network::Network;
 use crate::settings::{SettingError, Settings};
-use crate::store::etcd::EtcdConf;
+use crate::store::etcd::{EtcdConf, LEASE_TTL_SECONDS, Password};
 use crate::store::file::FileConf;
 use crate::store::kubernetes::{AnnotationPrefix, KubernetesConf, Records};
 
@@ -183,15 +183,27 @@ fn etcd_store(settings: &mut Settings) -> Result<EtcdConf, SettingError> {
     let prefix = settings.parsed("store.etcd.prefix", "a path that begins with \"/\"", |text| {
         text.starts_with('/').then(|| text.trim_end_matches('/').to_owned())
     })?;
+    let default = EtcdConf::default();
     let conf = EtcdConf {
-        endpoints: endpoints.unwrap_or_else(|| vec!["http://127.0.0.1:2379".to_owned()]),
-        prefix: prefix.unwrap_or_else(|| "/coreos.com/network".to_owned()),
+        endpoints: endpoints.unwrap_or(default.endpoints),
+        prefix: prefix.unwrap_or(default.prefix),
         ca_file: path(settings, "store.etcd.ca_file")?,
         cert_file: path(settings, "store.etcd.cert_file")?,
         key_file: path(settings, "store.etcd.key_file")?,
         username: settings.text("store.etcd.username", "a name")?.filter(|name| !name.is_empty()),
+        password: settings.secret("store.etcd.password", "a password", |text| Some(Password(text.to_owned())))?,
         password_file: path(settings, "store.etcd.password_file")?,
+        lease_ttl: settings
+            .number("store.etcd.lease_ttl_seconds", LEASE_TTL_SECONDS)?
+            .map_or(default.lease_ttl, Duration::from_secs),
     };
+    let has_password = conf.password.is_some() || conf.password_file.is_some();
+    if conf.username.is_some() != has_password {
+        return Err(settings.conflict("store.etcd.username", "needs \"password_file\", and that needs it"));
+    }
+    if conf.password.is_some() && conf.password_file.is_some() {
+        return Err(settings.conflict("store.etcd.password", "is not needed besides \"password_file\""));
+    }
     for (is_given, other, key) in [
         (conf.cert_file.is_some(), conf.key_file.is_some(), "store.etcd.cert_file"),
         (conf.key_file.is_some(), conf.cert_file.is_some(), "store.etcd.key_file"),

@@ -1,0 +1,6 @@
+//! Against a real etcd.
+
+mod bed;
+mod membership;
+mod tls;
+mod watching;
