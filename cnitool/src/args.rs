@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,7 +21,8 @@ Exit codes:
   2  the command line is wrong
   3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
   4  what was attached cannot be remembered or recalled (the cache directory), or output failed
-  5  status: the network is not ready (codes 50 and 51)";
+  5  status: the network is not ready (codes 50 and 51); overlay status: this node is not, or overlayd does not answer
+  6  overlay diff, overlay explain: something is not as it should be";
 
 /// Runs CNI network configurations: adds, checks and removes an interface in a network namespace that exists already.
 #[derive(Debug, Parser)]
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Validate(NetworkArg),
     /// List the attachments in the cache
     Attachments(AttachmentsOptions),
+    /// Ask overlayd, the overlay's daemon, how it is on this node
+    Overlay(OverlayOptions),
 }
 
 /// A network and a namespace; the Go tool ignores further arguments, and so do we.
@@ -119,4 +123,32 @@ pub(crate) struct AttachmentsOptions {
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlayOptions {
+    #[command(subcommand)]
+    pub(crate) question: OverlayQuestion,
+    /// Where overlayd answers
+    #[arg(long, global = true, value_name = "PATH", default_value = "/run/overlayd/overlayd.sock")]
+    pub(crate) socket: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum OverlayQuestion {
+    /// Whether this node is ready, its subnets, its store, and how many nodes it reaches
+    Status,
+    /// All nodes: their subnets, where and how they are reached, and those that are refused with the reason
+    Peers,
+    /// Compare what should be in the kernel with what is
+    Diff,
+    /// Explain step by step how the address of a container is reached
+    Explain {
+        /// The address of a container
+        #[arg(value_name = "POD_IP")]
+        ip: IpAddr,
+    },
 }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use libcni::ErrorCode;
 use libcni::runtime::{CacheError, ConflistError, LoadError, PluginFault, RuntimeError};
+use libcni::socket::AskError;
 use libcni::types::ArgsError;
 
 /// Exit codes, as `--help` lists them.
@@ -11,6 +12,7 @@ pub(crate) const USAGE: u8 = 2;
 const CONFIGURATION: u8 = 3;
 const STATE: u8 = 4;
 const NOT_READY: u8 = 5;
+const OVERLAY_FAULT: u8 = 6;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,14 @@ pub(crate) enum ToolError {
     UnknownAttachment { network: String, path: PathBuf, reason: String },
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
+    #[error("overlayd cannot be asked")]
+    Overlayd(#[from] AskError),
+    #[error("overlayd does not understand the question, or this cnitool not the answer: {0}")]
+    OverlaydAnswer(String),
+    #[error("the overlay is not ready on this node")]
+    NodeNotReady,
+    #[error("something of the overlay is not as it should be on this node")]
+    OverlayFault,
 }
 
 impl ToolError {
@@ -54,6 +64,8 @@ impl ToolError {
             | Self::Netns { .. } => CONFIGURATION,
             Self::Runtime(fault) => runtime_exit_code(fault),
             Self::Cache(_) | Self::UnknownAttachment { .. } | Self::Output(_) => STATE,
+            Self::Overlayd(_) | Self::OverlaydAnswer(_) | Self::NodeNotReady => NOT_READY,
+            Self::OverlayFault => OVERLAY_FAULT,
         }
     }
 
@@ -73,7 +85,16 @@ impl ToolError {
                 Some("remove the file, after a look at what it was; or remove all attachments with --all".to_owned())
             }
             Self::Runtime(fault) => runtime_hint(fault),
-            Self::File { .. }
+            Self::Overlayd(AskError::Absent(_)) => {
+                Some("start overlayd; --socket names another place, which is `socket` in its configuration".to_owned())
+            }
+            Self::Overlayd(AskError::Dead(_)) => Some("start overlayd; its log says why it ended".to_owned()),
+            Self::Overlayd(AskError::Silent { .. }) => Some("the socket is for root alone".to_owned()),
+            Self::OverlaydAnswer(_) => Some("use the cnitool and the overlayd of one release".to_owned()),
+            Self::Overlayd(AskError::Garbled { .. })
+            | Self::NodeNotReady
+            | Self::OverlayFault
+            | Self::File { .. }
             | Self::Variable { .. }
             | Self::CniArgs(_)
             | Self::UnusableArgs(_)

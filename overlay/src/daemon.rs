@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 
 use libcni::error::causes;
 use libcni::socket::ListenError;
-use libcni::store::StoreError;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -23,7 +22,7 @@ use crate::log;
 use crate::metrics::Metrics;
 use crate::question::Engine;
 use crate::socket::Socket;
-use crate::startup::{self, Started, Startup};
+use crate::startup::{self, StartError, Started, Startup};
 use crate::store::{self, News, Teller};
 use crate::systemd;
 
@@ -38,8 +37,8 @@ pub(crate) enum DaemonError {
     Socket(#[from] ListenError),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("this machine has no identity")]
-    Identity(#[source] StoreError),
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// What never ends by itself has ended.
     #[error("{0} has ended by itself, which is a fault of overlayd")]
     Ended(&'static str),
@@ -123,16 +122,16 @@ async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
     }
 }
 
-fn engine_thread(startup: Startup, ended: oneshot::Sender<()>) -> io::Result<JoinHandle<Result<(), StoreError>>> {
+fn engine_thread(startup: Startup, ended: oneshot::Sender<()>) -> io::Result<JoinHandle<Result<(), StartError>>> {
     thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let _ended = ended;
         startup::run(startup)
     })
 }
 
-fn finished(engine: thread::Result<Result<(), StoreError>>) -> Result<(), DaemonError> {
+fn finished(engine: thread::Result<Result<(), StartError>>) -> Result<(), DaemonError> {
     match engine {
-        Ok(result) => result.map_err(DaemonError::Identity),
+        Ok(result) => result.map_err(DaemonError::Start),
         // The panic itself is on stderr.
         Err(_panic) => Err(DaemonError::EnginePanicked),
     }

@@ -1,18 +1,21 @@
 //! The engine's thread before there is an engine: it waits until the cluster's network and this node's interface are
 //! known, and answers operators meanwhile.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
 
 use libcni::error::causes;
 use libcni::store::StoreError;
+use linuxnet::NetlinkError;
+use linuxnet::netlink::{Notices, Stop};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::{Config, StoreConf};
 use crate::engine::{self, Setup};
-use crate::event::{Ask, Event};
+use crate::event::{Ask, Event, Notice};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::node::{self, Node, NodeError};
@@ -21,8 +24,16 @@ use crate::report::{Explanation, Status};
 use crate::store::{News, Registration};
 use crate::subnet_file;
 
-/// How long to wait before an interface is looked for again, if nothing tells that it has come.
-const RETRY: Duration = Duration::from_secs(2);
+/// Why nobody can wait.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("this machine has no identity")]
+    Identity(#[from] StoreError),
+    #[error("cannot wait for the external interface")]
+    Netlink(#[from] NetlinkError),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
 
 /// What the stores need to begin.
 #[derive(Debug)]
@@ -44,8 +55,8 @@ pub(crate) struct Startup {
 /// Waits for what is needed, then works until [`Event::Stop`].
 ///
 /// # Errors
-/// If this machine has no identity and cannot be given one.
-pub(crate) fn run(mut startup: Startup) -> Result<(), StoreError> {
+/// [`StartError`]
+pub(crate) fn run(mut startup: Startup) -> Result<(), StartError> {
     let Some((network, node)) = startup.wait()? else { return Ok(()) };
     for underlay in node.v4.iter().chain(&node.v6) {
         let (interface, address, public) = (&underlay.name, underlay.address, underlay.public);
@@ -64,7 +75,9 @@ pub(crate) fn run(mut startup: Startup) -> Result<(), StoreError> {
 
 impl Startup {
     /// `None`: the daemon is to end.
-    fn wait(&mut self) -> Result<Option<(Network, Node)>, StoreError> {
+    fn wait(&mut self) -> Result<Option<(Network, Node)>, StartError> {
+        // Before anybody looks: nothing can come unseen.
+        let _listening = listen(self.config.kernel.receive_buffer, self.queue.clone())?;
         let identity = match self.config.store {
             // Others must be able to say it of a node of which they know no more than the name.
             StoreConf::File(_) => identity_of_name(&self.config.node),
@@ -79,13 +92,13 @@ impl Startup {
                     Err(error) => reason = self.told(reason, &error),
                 }
             }
-            match self.events.recv_timeout(RETRY) {
+            match self.events.recv() {
                 Ok(Event::Network(known)) => network = Some(*known),
                 Ok(Event::Store(News::Unreachable(why), _)) => reason = why,
                 Ok(Event::Reload(config)) => self.config = *config,
                 Ok(Event::Ask(ask)) => self.answer(ask, &reason),
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Ok(Event::Store(..) | Event::Kernel(_) | Event::Firewall) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Stop) | Err(_) => return Ok(None),
+                Ok(Event::Store(..) | Event::Kernel(_) | Event::Firewall) => {}
             }
         }
     }
@@ -125,6 +138,20 @@ impl Startup {
             drift_repaired: 0,
         }
     }
+}
+
+/// Sends an event whenever something in the kernel changes, until what it gives is dropped.
+fn listen(receive_bytes: usize, queue: Sender<Event>) -> Result<Stop, StartError> {
+    let (mut notices, stop) = Notices::open(receive_bytes)?;
+    let hear = move || {
+        while let Ok(Some(_)) = notices.wait() {
+            if queue.send(Event::Kernel(Notice::Lost)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("startup".to_owned()).spawn(hear).map_err(StartError::Thread)?;
+    Ok(stop)
 }
 
 fn unknown(address: IpAddr, reason: &str) -> Explanation {

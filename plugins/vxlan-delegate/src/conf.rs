@@ -12,6 +12,9 @@ const SUBNET_FILE: &str = "/run/flannel/subnet.env";
 /// Where flannel's plugin keeps what it gave the delegate.
 const DATA_DIR: &str = "/var/lib/cni/flannel";
 
+/// Where overlayd answers.
+const OVERLAYD_SOCKET: &str = "/run/overlayd/overlayd.sock";
+
 /// What the configuration asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Conf {
@@ -19,6 +22,8 @@ pub(crate) struct Conf {
     pub(crate) subnet_file: PathBuf,
     /// `dataDir`: where the configurations of delegates are kept between ADD and DEL.
     pub(crate) data_dir: PathBuf,
+    /// `overlaydSocket`: where overlayd answers, if it is what runs the overlay.
+    pub(crate) overlayd_socket: PathBuf,
     /// `delegate`: keys for the delegate.
     pub(crate) delegate: Map<String, Value>,
     /// `ipam`: keys for the delegate's `ipam`.
@@ -29,6 +34,7 @@ pub(crate) struct Conf {
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
     subnet_file: String,
+    overlayd_socket: String,
     delegate: Map<String, Value>,
     ipam: Map<String, Value>,
 }
@@ -40,6 +46,7 @@ impl Conf {
         Ok(Self {
             subnet_file: or_default(wire.subnet_file, SUBNET_FILE),
             data_dir: DataDir::load(call)?,
+            overlayd_socket: or_default(wire.overlayd_socket, OVERLAYD_SOCKET),
             delegate: wire.delegate,
             ipam: wire.ipam,
         })

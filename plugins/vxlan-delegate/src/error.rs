@@ -2,6 +2,7 @@
 
 use libcni::error::{CniError, ErrorCode, ErrorReply, listed};
 use libcni::plugin::DelegateError;
+use libcni::socket::AskError;
 use libcni::store::StoreError;
 use libcni::types::ConfigError;
 use linuxnet::attach::AttachError;
@@ -20,6 +21,12 @@ pub enum Error {
     /// STATUS: the node has no subnet.
     #[error(transparent)]
     NoSubnet(SubnetFileError),
+    /// STATUS: overlayd says that this node is not ready, and why.
+    #[error("the overlay is not ready on this node: {0}")]
+    OverlayNotReady(String),
+    /// STATUS: overlayd has been here, and does not answer.
+    #[error("overlayd cannot be asked whether the overlay is ready on this node (hint: see what it logs)")]
+    OverlaydSilent(#[source] AskError),
     /// STATUS: what ADD has to remember cannot be written.
     #[error("\"dataDir\" is not writable, so that no attachment could be made")]
     NotWritable(#[source] StoreError),
@@ -44,7 +51,9 @@ impl CniError for Error {
             Self::Attach(e) => e.code(),
             Self::Delegate(e) => e.code(),
             Self::NotReady(_) => ErrorCode::TRY_AGAIN_LATER,
-            Self::NoSubnet(_) | Self::NotWritable(_) => ErrorCode::PLUGIN_NOT_AVAILABLE,
+            Self::NoSubnet(_) | Self::NotWritable(_) | Self::OverlayNotReady(_) | Self::OverlaydSilent(_) => {
+                ErrorCode::PLUGIN_NOT_AVAILABLE
+            }
             Self::Cache(_) | Self::Several(_) => ErrorCode::INTERNAL,
         }
     }
@@ -54,9 +63,13 @@ impl CniError for Error {
             Self::Config(e) => e.reply(),
             Self::Attach(e) => e.reply(),
             Self::Delegate(e) => e.reply(),
-            Self::NotReady(_) | Self::NoSubnet(_) | Self::NotWritable(_) | Self::Cache(_) | Self::Several(_) => {
-                ErrorReply::of(self)
-            }
+            Self::NotReady(_)
+            | Self::NoSubnet(_)
+            | Self::OverlayNotReady(_)
+            | Self::OverlaydSilent(_)
+            | Self::NotWritable(_)
+            | Self::Cache(_)
+            | Self::Several(_) => ErrorReply::of(self),
         }
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 mod compose;
 mod conf;
 mod error;
+mod overlayd;
 mod subnet;
 
 use libcni::error::{CniError, Failures};
@@ -93,6 +94,7 @@ impl Plugin for VxlanDelegate {
 
     fn status(&self, call: &Call<'_>) -> Result<(), Error> {
         let conf = Conf::load(call)?;
+        overlayd::require_ready(&conf.overlayd_socket)?;
         let subnet = Subnet::read(&conf.subnet_file).map_err(Error::NoSubnet)?;
         store::require_writable(&conf.data_dir).map_err(Error::NotWritable)?;
         let composed = compose::compose(call, conf.delegate, conf.ipam, Some(&subnet))?;

@@ -4,6 +4,7 @@
 
 mod compose;
 mod garbage;
+mod overlayd;
 mod remove;
 mod subnet_file;
 mod swap;
