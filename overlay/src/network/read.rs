@@ -74,6 +74,9 @@ impl Reader<'_> {
         if network.v4.is_none() && network.v6.is_none() {
             return Err(self.0.conflict(ENABLE_IPV4, "EnableIPv4 or EnableIPv6 must be true"));
         }
+        if network.v6.is_some() && matches!(network.backend, Backend::Ipip { .. } | Backend::Udp { .. }) {
+            return Err(self.0.conflict(ENABLE_IPV6, "ipip and udp carry IPv4 alone"));
+        }
         Ok(network)
     }
 
@@ -272,6 +275,12 @@ mod tests {
         assert_eq!(told("{}"), "Network: missing, expected a network such as 10.42.0.0/16");
         let both_off = r#"{"EnableIPv4": false}"#;
         assert_eq!(told(both_off), "EnableIPv4: EnableIPv4 or EnableIPv6 must be true");
+        for backend in ["ipip", "udp"] {
+            let both = format!(
+                r#"{{"Network": "10.42.0.0/16", "EnableIPv6": true, "IPv6Network": "fd42::/48", "Backend": {{"Type": "{backend}"}}}}"#
+            );
+            assert_eq!(told(&both), "EnableIPv6: ipip and udp carry IPv4 alone");
+        }
         let host = r#"{"Network": "10.42.0.0"}"#;
         assert_eq!(told(host), "Network: invalid value \"10.42.0.0\", expected a network such as 10.42.0.0/16");
         assert_eq!(v4(r#""EnableIPv6": true"#), "IPv6Network: missing, expected a network such as fd42::/56");

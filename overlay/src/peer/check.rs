@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use libcni::base64;
 use libcni::json::member;
 use libcni::types::MacAddr;
 use serde_json::Value;
@@ -79,12 +80,12 @@ impl Side {
             return Err(Refusal::Twice([*a, *b]));
         }
         check_endpoint(endpoint, &subnets)?;
-        Ok(Some(Self { endpoint, subnets, how: How::check(data, backend)? }))
+        Ok(Some(Self { endpoint, subnets, how: How::check(data, backend, is_v4)? }))
     }
 }
 
 impl How {
-    fn check(data: Option<&Value>, backend: &Backend) -> Result<Self, Refusal> {
+    fn check(data: Option<&Value>, backend: &Backend, is_v4: bool) -> Result<Self, Refusal> {
         if let Some(data) = data
             && serde_json::to_writer(Limit(MAX_DATA), data).is_err()
         {
@@ -92,6 +93,9 @@ impl How {
         }
         match backend {
             Backend::Vxlan(vxlan) => check_vxlan(data, vxlan.vni),
+            Backend::WireGuard(wireguard) => {
+                check_wireguard(data, if is_v4 { wireguard.port } else { wireguard.port_v6 })
+            }
             _ => Ok(Self::Plain),
         }
     }
@@ -113,6 +117,24 @@ fn check_vxlan(data: Option<&Value>, expected: u32) -> Result<How, Refusal> {
         mac if mac.is_multicast() => Err(Refusal::Mac { mac: mac.to_string(), why: "is a group's" }),
         mac => Ok(How::Vxlan { mac }),
     }
+}
+
+/// `{"PublicKey": "TEfL…="}`, and its port where it is not the cluster's, which flannel's nodes never say.
+fn check_wireguard(data: Option<&Value>, usual: u16) -> Result<How, Refusal> {
+    let object = data.and_then(Value::as_object);
+    let said = |key| object.and_then(|object| member(object, key)).filter(|value| !value.is_null());
+    let text = said("PublicKey").and_then(Value::as_str).ok_or(Refusal::NoKey)?;
+    let bytes = base64::decode(text).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    // All zero is no key (RFC 7748, section 6.1), which the kernel takes for none.
+    let key = bytes.filter(|key| *key != [0; 32]).ok_or_else(|| Refusal::Key(cut(text)))?;
+    let port = match said("Port") {
+        None => usual,
+        Some(port) => {
+            let number = port.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+            number.ok_or_else(|| Refusal::Port(cut(&port.to_string())))?
+        }
+    };
+    Ok(How::WireGuard { key, port })
 }
 
 /// Where no node can be.
@@ -155,6 +177,7 @@ impl Write for Limit {
 mod tests {
     use serde_json::json;
 
+    use crate::network::WireGuard;
     use crate::roster::tests::{claim, network};
 
     use super::*;
@@ -215,5 +238,31 @@ mod tests {
         assert_eq!(nets(&["10.42.2.0/24", "10.42.2.128/25"]), "its subnets 10.42.2.0/24 and 10.42.2.128/25 overlap");
         assert_eq!(nets(&["10.42.2.0/24"; 17]), "it has 17 subnets, more than any node");
         assert_eq!(refused(|claim| claim.backend = "udp".into()), "its backend is \"udp\", the cluster's \"vxlan\"");
+    }
+
+    #[test]
+    fn a_wireguard_node_has_a_key_and_maybe_a_port() {
+        let wireguard = WireGuard { port: 51820, port_v6: 51821, psk: None, keepalive: 0, mtu: None };
+        let network = Network { backend: Backend::WireGuard(wireguard), ..network() };
+        let checked = |data| {
+            let mut claim = claim("10.42.1.0/24", "192.0.2.1", "0a:00:00:00:00:01");
+            claim.backend = "wireguard".into();
+            claim.v4_data = data;
+            Peer::check(&claim, &network).map(|peer| peer.v4.unwrap().how).map_err(|why| why.to_string())
+        };
+        let key = base64::encode(&[7; 32]);
+        let how = |port| Ok(How::WireGuard { key: [7; 32], port });
+        assert_eq!(checked(Some(json!({"PublicKey": key}))), how(51820));
+        assert_eq!(checked(Some(json!({"PublicKey": key, "Port": 7}))), how(7));
+        let refused = |data| checked(data).unwrap_err();
+        assert_eq!(refused(None), "it says no PublicKey");
+        for bad in ["", "AAAA", "x\n", &base64::encode(&[0; 32])] {
+            let shown = format!("its PublicKey \"{}\" is no key of 32 bytes in base64", cut(bad));
+            assert_eq!(refused(Some(json!({"PublicKey": bad}))), shown);
+        }
+        for bad in [json!(0), json!(65536), json!(-1), json!("7")] {
+            let why = refused(Some(json!({"PublicKey": key, "Port": bad})));
+            assert_eq!(why, format!("its UDP port {} is not 1 to 65535", cut(&bad.to_string())));
+        }
     }
 }

@@ -32,6 +32,12 @@ pub(crate) enum Refusal {
     NoMac,
     #[error("its hardware address {mac} {why}")]
     Mac { mac: String, why: &'static str },
+    #[error("it says no PublicKey")]
+    NoKey,
+    #[error("its PublicKey \"{0}\" is no key of 32 bytes in base64")]
+    Key(String),
+    #[error("its UDP port {0} is not 1 to 65535")]
+    Port(String),
     #[error("its address {0} is this node's")]
     OurAddress(IpAddr),
     #[error("its hardware address {0} is this node's")]
