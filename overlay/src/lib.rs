@@ -23,6 +23,7 @@ use crate::args::Command;
 
 mod args;
 mod claim;
+mod cleanup;
 mod config;
 mod daemon;
 mod desired;
@@ -77,7 +78,24 @@ pub fn main() -> ExitCode {
             },
             Err(e) => fail(WRONG, &error::causes(Some(&e))),
         },
-        Command::Cleanup { .. } => fail(FAILED, "cleanup is not there yet"),
+        Command::Cleanup { sources, store } => match config::load(&sources) {
+            Ok(config) => clean_up(&config, store),
+            Err(e) => fail(WRONG, &error::causes(Some(&e))),
+        },
+    }
+}
+
+/// Removes all that the daemon made, and tells what that was.
+fn clean_up(config: &config::Config, with_store: bool) -> ExitCode {
+    let cleanup::Cleanup { removed, failed } = match cleanup::run(config, with_store) {
+        Ok(cleanup) => cleanup,
+        Err(e) => return fail(FAILED, &e.to_string()),
+    };
+    let lines: String = removed.iter().map(|what| format!("removed {what}\n")).collect();
+    let done = print(&lines);
+    match failed.is_empty() {
+        true => done,
+        false => fail(FAILED, &format!("not removed: {}", failed.join("; "))),
     }
 }
 

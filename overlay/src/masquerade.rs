@@ -188,16 +188,17 @@ impl Masquerade {
     }
 }
 
-/// Removes all that [`Masquerade::ensure`] makes, for whatever configuration.
+/// Removes all that [`Masquerade::ensure`] makes, for whatever configuration, and tells whether there was any.
 ///
 /// # Errors
 /// [`MasqueradeError`].
-pub(crate) fn remove(nft: &mut Nfnetlink) -> Result<(), MasqueradeError> {
+pub(crate) fn remove(nft: &mut Nfnetlink) -> Result<bool, MasqueradeError> {
     // Told apart from nothing, so that it costs no transaction.
-    if nft.table_exists(TABLE).map_err(MasqueradeError::of("check"))? {
+    let is_there = nft.table_exists(TABLE).map_err(MasqueradeError::of("check"))?;
+    if is_there {
         nft.commit(Transaction::new(TABLE).remove_table()).map_err(MasqueradeError::of("remove"))?;
     }
-    Forward::new(Vec::new()).ensure(nft).map(drop)
+    Ok(Forward::new(Vec::new()).ensure(nft)? || is_there)
 }
 
 fn networks(network: &Network) -> Vec<IpNet> {

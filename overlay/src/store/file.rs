@@ -20,6 +20,7 @@ mod watch;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libcni::store::StoreError;
 use serde::Deserialize;
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
@@ -42,6 +43,19 @@ pub(crate) struct FileConf {
     /// Where it is a directory that nodes share: write this node's own file, whatever it said but its subnets.
     #[serde(default)]
     pub(crate) publish: bool,
+}
+
+/// Removes what this node made known: its own file, where it writes that itself. Tells whether there was one.
+///
+/// # Errors
+/// If it cannot be removed.
+pub(crate) fn leave(conf: &FileConf, node: &str) -> Result<bool, StoreError> {
+    let mut was_there = false;
+    for path in read::paths_of(&conf.path, node).iter().filter(|path| conf.publish && path.is_file()) {
+        libcni::store::remove_file(path)?;
+        was_there = true;
+    }
+    Ok(was_there)
 }
 
 /// Tells of the nodes, for ever.
