@@ -33,6 +33,7 @@ mod packets;
 mod patience;
 mod place;
 mod plugin;
+mod process;
 mod skip;
 mod snapshot;
 
@@ -46,5 +47,6 @@ pub use packets::{Answer, Service};
 pub use patience::eventually;
 pub use place::Place;
 pub use plugin::{Failure, Invocation, Output};
+pub use process::Process;
 pub use skip::{Feature, installed, require, skip};
 pub use snapshot::Snapshot;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::machine::{Machine, Pod};
-use crate::process::Process;
+use ferrule_tests::Process;
 
 /// In the sandbox this is a tmpfs that ends with it, and machines see it, too (unlike /run, of which each has its own).
 const STATE: &str = "/var/lib";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ferrule_tests::{Binaries, Place};
 use serde_json::{Value, json};
 
-use crate::process::Process;
+use ferrule_tests::Process;
 
 /// Makes the machine `$1`, whose state is in `$2`, and waits for the end of stdin. Its directories are new on each start,
 /// except those below `$2`.

@@ -15,7 +15,7 @@
 //! * [`machine::Machine`]: `eth0`, and its own `/run`, `/var/lib/cni`, `/var/lib/overlayd`, `/etc/machine-id` and `/sys`; so
 //!   programs with fixed paths run on it as on a host. `machine.sh` runs a command there; `machine.place` is its network
 //!   alone, for `ip -j` and packets; `machine.path` is one of its files as the test sees it.
-//! * [`process::Process`]: a program that runs; it is killed when it is dropped, and shows its log if the test failed.
+//! * [`ferrule_tests::Process`]: a program that runs; it is killed when it is dropped, and shows its log if the test failed.
 //!
 //! Values are dropped in the opposite order of their declaration: daemons after machines, machines after the cluster.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
@@ -24,7 +24,6 @@
 
 mod cluster;
 mod machine;
-mod process;
 
 use serde_json::json;
 

@@ -13,7 +13,7 @@ const LINES_SHOWN: usize = 30;
 
 /// A running program. It is killed when this is dropped; if the test fails, the end of its log is shown.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     /// What it is called in messages.
     name: String,
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; what it prints goes to the end of the file `log`.
-    pub(crate) fn start(name: &str, mut command: Command, log: PathBuf) -> Self {
+    pub fn start(name: &str, mut command: Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log).expect("log");
         let both = file.try_clone().expect("log");
         command.stdin(Stdio::null()).stdout(file).stderr(both);
@@ -31,45 +31,45 @@ impl Process {
     }
 
     /// Its process ID.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().try_into().expect("a process ID"));
         kill(pid, signal).unwrap_or_else(|e| panic!("{}: {e}", self.name));
     }
 
     /// SIGKILL: it has no chance to say goodbye.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// SIGTERM, and its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    pub fn stop(mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.child.wait().expect("wait").code()
     }
 
     /// Its exit code, when it ends by itself.
-    pub(crate) fn wait(mut self) -> Option<i32> {
+    pub fn wait(mut self) -> Option<i32> {
         self.child.wait().expect("wait").code()
     }
 
     /// Whether it still runs.
-    pub(crate) fn is_alive(&mut self) -> bool {
+    pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()
     }
 
     /// All that it printed, and those before it with the same log.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).expect("log")).into_owned()
     }
 
     /// A value of `/proc/PID/status` in KiB: `VmHWM` (the most memory it had), `VmRSS` (what it has).
-    pub(crate) fn memory_kib(&self, key: &str) -> u64 {
+    pub fn memory_kib(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("status");
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.and_then(|value| value.split_whitespace().next()?.parse().ok()).expect("a number of KiB")
