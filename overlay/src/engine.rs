@@ -5,11 +5,15 @@ mod answers;
 mod base;
 mod check;
 mod layout;
+mod listen;
+mod notices;
 mod peers;
+mod restore;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,16 +21,18 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use libcni::error::causes;
 use linuxnet::NetlinkError;
+use linuxnet::netlink::Stop;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::desired::Plan;
-use crate::event::{Event, Notice};
+use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::node::Node;
 use crate::roster::{Name, Own, Roster};
+use crate::snapshot;
 use crate::store::{News, Registration};
 
 use self::agenda::{Agenda, Task};
@@ -38,6 +44,10 @@ use self::peers::{Programmed, Trouble};
 const BULK: usize = 200;
 /// Between a change and the snapshot of it.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+/// So long the store may say nothing before the nodes of the snapshot are taken.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Between a change of nftables and a look at our rules: others may change theirs often.
+const FIREWALL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the engine is made of.
 #[derive(Debug)]
@@ -73,6 +83,9 @@ struct Engine {
     /// What came while something long was being done.
     backlog: VecDeque<Event>,
     is_stopping: bool,
+    /// The threads that listen to the kernel end with it.
+    listening: Vec<Stop>,
+    snapshots: snapshot::Writer,
     kernel: Kernel,
     agenda: Agenda,
     /// This node's subnets, once they are known.
@@ -95,9 +108,20 @@ struct Engine {
     store: StoreState,
     /// When we last changed what the kernel tells us of as if somebody else had done it.
     own_entries: Option<Instant>,
+    /// Why there is no external interface (any more).
+    underlay_fault: Option<String>,
     /// What was repaired since the start.
     drift: u64,
     was_ready: bool,
+}
+
+/// Why there can be no engine.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 /// How the store is.
@@ -111,13 +135,17 @@ enum StoreState {
 }
 
 impl Engine {
-    fn new(setup: Setup) -> Result<Self, NetlinkError> {
+    fn new(setup: Setup) -> Result<Self, StartError> {
         let Setup { config, network, node, registration, metrics, events, queue } = setup;
         let own = Own { name: node.name.clone(), ..Own::default() };
+        let kernel = Kernel::open()?;
+        // Before anything is looked at: what changes after that is told.
+        let listening = listen::to_routing(&kernel.netlink, config.kernel.receive_buffer, queue.clone());
+        let snapshots = snapshot::Writer::start(config.state_dir.clone()).map_err(StartError::Thread)?;
         Ok(Self {
             agenda: Agenda::new(config.kernel.check),
             roster: Roster::new(network.clone(), own),
-            kernel: Kernel::open()?,
+            kernel,
             config,
             network,
             node,
@@ -127,6 +155,8 @@ impl Engine {
             queue,
             backlog: VecDeque::new(),
             is_stopping: false,
+            listening: heard(listening).into_iter().collect(),
+            snapshots,
             subnets: None,
             base: Base::default(),
             plan: None,
@@ -138,12 +168,14 @@ impl Engine {
             is_synchronised: false,
             store: StoreState::Silent,
             own_entries: None,
+            underlay_fault: None,
             drift: 0,
             was_ready: false,
         })
     }
 
     fn work(&mut self) {
+        self.agenda.restore_in(SILENCE);
         while !self.is_stopping {
             match self.next_event() {
                 Ok(event) => self.handle(event),
@@ -156,6 +188,7 @@ impl Engine {
             }
             self.tell_state();
         }
+        self.write_snapshot();
     }
 
     fn next_event(&mut self) -> Result<Event, RecvTimeoutError> {
@@ -169,8 +202,8 @@ impl Engine {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Store(news, at) => self.hear(news, at),
-            Event::Kernel(notice) => self.notice(notice),
-            Event::Firewall => self.agenda.base_in(Duration::ZERO),
+            Event::Kernel(notices) => self.notice(&notices),
+            Event::Firewall => self.agenda.firewall_in(FIREWALL_PAUSE),
             Event::Reload(config) => {
                 self.agenda.set_interval(config.kernel.check);
                 self.config = *config;
@@ -189,8 +222,10 @@ impl Engine {
                 self.ensure_base();
                 self.check(Occasion::Check);
             }
-            Task::Base => self.ensure_base(),
-            Task::Underlay | Task::Snapshot | Task::Restore => {}
+            Task::Base | Task::Firewall => self.ensure_base(),
+            Task::Underlay => self.look_for_underlay(),
+            Task::Snapshot => self.write_snapshot(),
+            Task::Restore => self.restore(),
             Task::Retry(name) => self.retry(&name),
         }
     }
@@ -203,12 +238,15 @@ impl Engine {
                 tracing::warn!(reason = why, "store unreachable");
                 self.metrics.store_reachable.set(0);
                 self.store = StoreState::Unreachable(SystemTime::now(), why);
+                self.restore();
             }
             News::Reachable => self.store_is_reachable(),
             News::All(_) => {
+                self.agenda.forget_restore();
                 self.store_is_reachable();
                 let changes = self.roster.hear(news);
-                let is_first = !std::mem::replace(&mut self.knows_peers, true);
+                let was_stale = std::mem::replace(&mut self.is_stale, false);
+                let is_first = !std::mem::replace(&mut self.knows_peers, true) || was_stale;
                 let count = changes.len();
                 if is_first || count > BULK {
                     self.is_synchronised = false;
@@ -237,18 +275,6 @@ impl Engine {
         self.metrics.store_reachable.set(1);
     }
 
-    /// The kernel told of a change.
-    fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::Lost => {
-                self.agenda.base_in(Duration::ZERO);
-                self.agenda.notice(false);
-            }
-            Notice::Link(_) => self.agenda.base_in(Duration::ZERO),
-            Notice::Route => self.agenda.notice(false),
-        }
-    }
-
     /// Answers what is asked while something long is being done, and keeps the rest for later. True: it is to end.
     fn answer_waiting(&mut self) -> bool {
         while let Ok(event) = self.events.try_recv() {
@@ -267,6 +293,7 @@ impl Engine {
         if self.subnets.is_none() {
             reasons.push("the store gave this node no subnet yet".to_owned());
         }
+        reasons.extend(self.underlay_fault.clone());
         reasons.extend(self.base.fault.clone());
         if !self.knows_peers {
             reasons.push("the store told of no nodes yet".to_owned());
@@ -277,7 +304,8 @@ impl Engine {
     }
 
     fn tell_state(&mut self) {
-        let is_ready = self.subnets.is_some() && self.base.fault.is_none() && self.knows_peers && self.is_synchronised;
+        let has_base = self.subnets.is_some() && self.base.fault.is_none() && self.underlay_fault.is_none();
+        let is_ready = has_base && self.knows_peers && self.is_synchronised;
         if is_ready != self.was_ready {
             self.was_ready = is_ready;
             tracing::info!(ready = is_ready, reasons = self.not_ready().join("; "), "readiness");
@@ -285,6 +313,12 @@ impl Engine {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.ready.set(is_ready.into());
         self.metrics.peers.set(gauge(self.peers.len()));
+        self.metrics.peers_stale.set(if self.is_stale { gauge(self.peers.len()) } else { 0 });
         self.metrics.peers_refused.set(gauge(self.roster.refused_count()));
     }
+}
+
+/// A listener, or the reason why there is none, which is told: the timer finds all, only later.
+fn heard(listening: Result<Stop, listen::ListenError>) -> Option<Stop> {
+    listening.inspect_err(|e| tracing::error!(error = causes(Some(e)), "changes are found by the timer alone")).ok()
 }

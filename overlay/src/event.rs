@@ -1,9 +1,11 @@
 //! What the engine's thread waits for: one queue for all.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use linuxnet::link::Dev;
+use linuxnet::netlink::Notice;
 use tokio::sync::oneshot;
 
 use crate::network::Network;
@@ -15,8 +17,9 @@ use crate::store::News;
 pub(crate) enum Event {
     /// In the store, at this time.
     Store(News, Instant),
-    /// In the kernel: a link, an address, a neighbour, a route or a nexthop was changed; by us, too.
-    Kernel(Notice),
+    /// In the kernel: a link, an address, a neighbour, a route or a next hop was changed, by others (of forwarding entries
+    /// also by us).
+    Kernel(BTreeSet<Notice>),
     /// The firewall was changed.
     Firewall,
     /// The cluster's network is known now, where it is the store that has it: before the engine begins, and never again.
@@ -27,17 +30,6 @@ pub(crate) enum Event {
     Ask(Ask),
     /// SIGTERM, SIGINT: end, and leave the kernel as it is.
     Stop,
-}
-
-/// What the kernel tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// Something of this link (its index).
-    Link(u32),
-    /// A route or nexthop that is none of ours was made or removed, or one of ours.
-    Route,
-    /// More happened than the socket could hold: look at everything.
-    Lost,
 }
 
 /// A question of an operator, and where the answer goes.

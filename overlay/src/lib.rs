@@ -45,6 +45,7 @@ mod render;
 mod report;
 mod roster;
 mod settings;
+mod snapshot;
 mod socket;
 mod startup;
 mod store;

@@ -6,33 +6,39 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::check::cut;
 
 /// Another node: what is needed to send to its containers. Each family stands for itself: IPv4 containers are reached
 /// over IPv4, IPv6 containers over IPv6.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) v4: Option<Side>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) v6: Option<Side>,
     /// What fits through its end of the overlay in bytes, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mtu: Option<u32>,
 }
 
 /// A node in one address family.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Side {
     /// Where the node is reached.
     pub(crate) endpoint: IpAddr,
     /// Its containers; not empty, without host bits, sorted; none overlaps another or one of another node.
+    #[serde(with = "crate::snapshot::networks")]
     pub(crate) subnets: Vec<IpNet>,
     /// What the backend must know besides.
     pub(crate) how: How,
 }
 
 /// What a backend must know of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum How {
     /// `host-gw`, `ipip`, `udp`, `bgp`: the endpoint is enough.
     Plain,

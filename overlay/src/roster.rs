@@ -115,6 +115,16 @@ impl Roster {
         self.settle(round)
     }
 
+    /// What was believed in another life, instead of a store's list.
+    pub(crate) fn restore(&mut self, peers: impl Iterator<Item = (Name, Arc<Peer>)>) -> Vec<Change> {
+        self.clock += 1;
+        let mut round = Round::default();
+        for (name, peer) in peers {
+            self.insert(name, Ok(peer), &mut round);
+        }
+        self.settle(round)
+    }
+
     /// This node is something else from now on: everybody is looked at again, those who are believed first.
     pub(crate) fn set_own(&mut self, own: Own) -> Vec<Change> {
         if self.own == own {
@@ -204,6 +214,10 @@ impl Roster {
             Some((name, _)) => name.clone(),
             None => Name::from(record.name),
         };
+        self.insert(name, said, round);
+    }
+
+    fn insert(&mut self, name: Name, said: Result<Arc<Peer>, Refusal>, round: &mut Round) {
         self.withdraw(&name, round);
         let since = self.clock;
         let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {

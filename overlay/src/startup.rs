@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::{Config, StoreConf};
 use crate::engine::{self, Setup};
-use crate::event::{Ask, Event, Notice};
+use crate::event::{Ask, Event};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::node::{self, Node, NodeError};
@@ -144,8 +144,8 @@ impl Startup {
 fn listen(receive_bytes: usize, queue: Sender<Event>) -> Result<Stop, StartError> {
     let (mut notices, stop) = Notices::open(receive_bytes)?;
     let hear = move || {
-        while let Ok(Some(_)) = notices.wait() {
-            if queue.send(Event::Kernel(Notice::Lost)).is_err() {
+        while let Ok(Some(heard)) = notices.wait() {
+            if queue.send(Event::Kernel(heard)).is_err() {
                 return;
             }
         }

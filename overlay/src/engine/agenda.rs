@@ -18,6 +18,8 @@ pub(super) enum Task {
     Check,
     /// Look whether links, rules and files are as they should be.
     Base,
+    /// Look whether the rules of the firewall are as they should be.
+    Firewall,
     /// Look for the external interface.
     Underlay,
     /// Write the snapshot.
@@ -36,6 +38,7 @@ pub(super) struct Agenda {
     /// No check before.
     rest: Instant,
     base: Option<Instant>,
+    firewall: Option<Instant>,
     underlay: Option<Instant>,
     snapshot: Option<Instant>,
     restore: Option<Instant>,
@@ -51,6 +54,7 @@ impl Agenda {
             check: now,
             rest: now,
             base: None,
+            firewall: None,
             underlay: None,
             snapshot: None,
             restore: None,
@@ -67,8 +71,8 @@ impl Agenda {
 
     /// When something is to be done next.
     pub(super) fn next(&self) -> Instant {
-        let dates = [self.base, self.underlay, self.snapshot, self.restore, self.retries.first().map(|(at, _)| *at)];
-        dates.into_iter().flatten().fold(self.check, Instant::min)
+        let dates = [self.base, self.firewall, self.underlay, self.snapshot, self.restore];
+        dates.into_iter().chain([self.retries.first().map(|(at, _)| *at)]).flatten().fold(self.check, Instant::min)
     }
 
     /// Takes what is due, one after the other.
@@ -78,6 +82,8 @@ impl Agenda {
             Some(Task::Underlay)
         } else if is_due(&mut self.base) {
             Some(Task::Base)
+        } else if is_due(&mut self.firewall) {
+            Some(Task::Firewall)
         } else if is_due(&mut self.restore) {
             Some(Task::Restore)
         } else if self.check <= now {
@@ -112,6 +118,10 @@ impl Agenda {
 
     pub(super) fn base_in(&mut self, pause: Duration) {
         earlier(&mut self.base, pause);
+    }
+
+    pub(super) fn firewall_in(&mut self, pause: Duration) {
+        earlier(&mut self.firewall, pause);
     }
 
     pub(super) fn underlay_in(&mut self, pause: Duration) {

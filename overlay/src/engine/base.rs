@@ -7,11 +7,13 @@ use libcni::error::causes;
 use libcni::store::StoreError;
 use linuxnet::link::{Dev, LinkError, Vnis};
 use linuxnet::nexthop::{self, Encap, Nexthop};
+use linuxnet::nft::Nfnetlink;
 use linuxnet::route::PROTOCOL_OVERLAY;
 use vxlan_delegate::Subnet;
 
-use crate::config::Programming;
+use crate::config::{MasqueradeConf, Programming};
 use crate::kernel::{DeviceError, Ensured, VxlanDevice, ensure_vxlan};
+use crate::masquerade::{self, Masquerade, takeover};
 use crate::metrics::Kind;
 use crate::network::{Backend, Vxlan};
 use crate::roster::Own;
@@ -19,7 +21,7 @@ use crate::store::pause::Pauses;
 use crate::subnet_file;
 
 use super::check::Occasion;
-use super::{Engine, layout};
+use super::{Engine, heard, layout, listen};
 
 /// What is there for all nodes together.
 #[derive(Debug)]
@@ -29,12 +31,15 @@ pub(super) struct Base {
     /// Why something of it is missing.
     pub(super) fault: Option<String>,
     pub(super) pauses: Pauses,
+    nft: Option<Nfnetlink>,
+    /// The rules, and of what they are made.
+    masquerade: Option<(Masquerade, (MasqueradeConf, Vec<IpNet>))>,
 }
 
 impl Default for Base {
     fn default() -> Self {
         let pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(10));
-        Self { programming: None, fault: None, pauses }
+        Self { programming: None, fault: None, pauses, nft: None, masquerade: None }
     }
 }
 
@@ -85,6 +90,8 @@ impl Engine {
             }
         }
         let is_new = devices.iter().any(|ensured| ensured.is_new);
+        // Without it nodes are reached all the same.
+        let masquerade = self.ensure_masquerade(subnets);
         self.kernel.devices = devices.into_iter().map(|ensured| ensured.device).collect();
         let programming = self.base.programming.unwrap_or_default();
         let plan = layout::plan(&self.config, &self.network, &self.node, &self.kernel.devices, programming);
@@ -96,7 +103,47 @@ impl Engine {
             // What was on a link that is gone is gone with it.
             self.check(Occasion::News);
         }
+        masquerade?;
         self.write_subnet_file(subnets).map_err(|e| causes(Some(&e)))
+    }
+
+    /// Has the rules of the firewall be right.
+    fn ensure_masquerade(&mut self, subnets: &[IpNet]) -> Result<(), String> {
+        let Some(conf) = &self.config.masquerade else { return self.remove_masquerade() };
+        let nft = match &mut self.base.nft {
+            Some(nft) => nft,
+            none => none.insert(Nfnetlink::open().map_err(|e| causes(Some(&e)))?),
+        };
+        let is_first = self.base.masquerade.is_none();
+        let of = (conf.clone(), subnets.to_vec());
+        let (masquerade, _) = match &mut self.base.masquerade {
+            Some(there) if there.1 == of => there,
+            other => other.insert((Masquerade::new(conf, &self.network, subnets), of)),
+        };
+        let changed = masquerade.ensure(nft).map_err(|e| causes(Some(&e)))?;
+        if is_first {
+            let removed = takeover::remove_flannels(nft).map_err(|e| causes(Some(&e)))?;
+            if !removed.is_empty() {
+                tracing::info!(removed = removed.join(", "), "flannel's rules removed");
+            }
+            let listening = listen::to_firewall(nft, self.config.kernel.receive_buffer, self.queue.clone());
+            self.listening.extend(heard(listening));
+        } else if changed {
+            tracing::warn!(
+                "the rules of masquerading and forwarding were changed by somebody else, and are right again"
+            );
+            self.drift += 1;
+            self.metrics.drift_repaired.get_or_create(&Kind { kind: "nftables" }).inc();
+        }
+        Ok(())
+    }
+
+    /// Nothing is to be masqueraded (any more).
+    fn remove_masquerade(&mut self) -> Result<(), String> {
+        if let (Some(nft), Some(_)) = (&mut self.base.nft, self.base.masquerade.take()) {
+            masquerade::remove(nft).map_err(|e| causes(Some(&e)))?;
+        }
+        Ok(())
     }
 
     /// From now on containers can be attached: so it comes last.

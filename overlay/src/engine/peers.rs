@@ -54,6 +54,7 @@ impl Engine {
         let (mut have, mut want, mut names, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for Change { name, peer } in changes {
             if let Some(old) = self.peers.remove(&name) {
+                self.metrics.mtu_mismatches.dec_by(self.mismatch(&old.peer));
                 self.objects_of(&old, &mut have);
                 gone.extend(old.peer.sides().filter_map(|side| side.base()));
                 if let Some(at) = old.trouble.and_then(|trouble| trouble.next) {
@@ -61,6 +62,7 @@ impl Engine {
                 }
             }
             let Some(peer) = peer else { continue };
+            self.metrics.mtu_mismatches.inc_by(self.mismatch(&peer));
             let programmed = Programmed { peer, trouble: None };
             self.want(&programmed, &name, &mut names, &mut want);
             self.peers.entry(name).or_insert(programmed);
@@ -76,6 +78,16 @@ impl Engine {
         for _ in 0..count {
             self.metrics.convergence.observe(since.elapsed().as_secs_f64());
         }
+    }
+
+    /// 1 if the node says another MTU than ours.
+    fn mismatch(&self, peer: &Peer) -> i64 {
+        peer.mtu.is_some_and(|mtu| mtu != self.mtu()).into()
+    }
+
+    /// Counts the nodes that say another MTU than ours.
+    pub(super) fn count_mismatches(&self) {
+        self.metrics.mtu_mismatches.set(self.peers.values().map(|there| self.mismatch(&there.peer)).sum());
     }
 
     /// What should be in the kernel of a node, without what is known to be missing.
@@ -141,7 +153,7 @@ impl Engine {
         self.metrics.netlink_messages.inc_by(self.kernel.netlink.sent() - before);
         if steps.iter().any(|(step, _)| matches!(step.object(), Object::Forward { .. })) {
             // The kernel will tell us of it as if somebody else had done it.
-            self.own_entries = Some(Instant::now());
+            self.expect_echo();
         }
         let failures = match failures {
             Ok(failures) => failures,
