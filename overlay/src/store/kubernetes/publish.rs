@@ -59,21 +59,24 @@ impl Publisher {
         self.annotations(node, wanted).is_none() && self.condition(node).is_none()
     }
 
-    /// Makes this node known, where it is not yet; the Node is what it is afterwards.
-    pub(super) async fn publish(&self, node: &mut Node, wanted: &Known) -> Result<(), ApiError> {
+    /// Makes this node known, where it is not yet: whether it was not. The Node is what it is afterwards.
+    pub(super) async fn publish(&self, node: &mut Node, wanted: &Known) -> Result<bool, ApiError> {
         let name = node.metadata.name.clone();
+        let mut wrote = false;
         if self.records.has_objects() && self.apply(node, wanted).await? {
             tracing::info!(node = name, "made known by an OverlayNode");
+            wrote = true;
         }
         if let Some(patch) = self.annotations(node, wanted) {
             *node = self.patch_status(&name, patch).await?;
             tracing::info!(node = name, "made known by annotations of the Node");
+            wrote = true;
         }
         if let Some(patch) = self.condition(node) {
             *node = self.patch_status(&name, patch).await?;
             tracing::info!(node = name, "the Node's condition NetworkUnavailable is False");
         }
-        Ok(())
+        Ok(wrote)
     }
 
     fn annotations(&self, node: &Node, wanted: &Known) -> Option<Value> {

@@ -134,6 +134,7 @@ impl Work<'_> {
             Message::NodeGone => {
                 self.node = None;
                 self.known = None;
+                self.due = None;
                 let name = &self.session.us.borrow().name;
                 let problem =
                     format!("there is no node {name} in the cluster (hint: kubelet makes it, by its own name)");
@@ -143,9 +144,9 @@ impl Work<'_> {
             Message::Ours(ours) => {
                 let known = self.known.as_ref().filter(|_| self.session.conf.records.has_objects());
                 if known.is_some_and(|known| ours.as_ref() != Some(known.claim())) {
-                    tracing::warn!("what this node made known was changed by somebody else: making it known again");
-                    self.known = None;
-                    self.due = Some(Instant::now() + self.overwritten.next());
+                    // It may be of before this node wrote: that is seen when it is about to write again.
+                    let at = Instant::now() + self.overwritten.next();
+                    self.write_by(at);
                 }
             }
         }
@@ -187,6 +188,10 @@ impl Work<'_> {
         } else {
             Instant::now() + self.overwritten.next()
         };
+        self.write_by(at);
+    }
+
+    fn write_by(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -206,7 +211,10 @@ impl Work<'_> {
         let Some(wanted) = self.wanted() else { return };
         let Some(node) = &mut self.node else { return };
         match self.publisher.publish(node, &wanted).await {
-            Ok(()) => {
+            Ok(wrote) => {
+                if wrote && self.known.as_ref() == Some(&wanted) {
+                    tracing::warn!("somebody else had changed what this node made known");
+                }
                 self.known = Some(wanted);
                 self.failed.reset();
                 self.session.health.set(Part::Publish, None);

@@ -13,21 +13,21 @@
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+
+use super::wire::{Lines, apply, merge, not_found, refuse, send, status, yes};
 
 /// The API; clones are the same one.
 #[derive(Clone)]
@@ -381,34 +381,6 @@ impl State {
     }
 }
 
-/// Server-side apply by the only field manager there is.
-fn apply(there: Option<Value>, patch: &Value) -> Value {
-    let mut object = there.unwrap_or_else(|| patch.clone());
-    object["spec"] = patch["spec"].clone();
-    object["metadata"]["ownerReferences"] = patch["metadata"]["ownerReferences"].clone();
-    object
-}
-
-/// Strategic merge: annotations by key, null removes; conditions by type.
-fn merge(mut object: Value, patch: &Value) -> Value {
-    let mut annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    for (key, value) in patch["metadata"]["annotations"].as_object().unwrap_or(&Map::new()) {
-        if value.is_null() {
-            annotations.remove(key)
-        } else {
-            annotations.insert(key.clone(), value.clone())
-        };
-    }
-    object["metadata"]["annotations"] = Value::Object(annotations);
-    let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    for condition in patch["status"]["conditions"].as_array().unwrap_or(&Vec::new()) {
-        conditions.retain(|other| other["type"] != condition["type"]);
-        conditions.push(condition.clone());
-    }
-    object["status"]["conditions"] = Value::Array(conditions);
-    object
-}
-
 fn pair(text: &str) -> Option<(String, String)> {
     let (key, value) = text.split_once('=')?;
     Some((key.to_owned(), value.replace("%3D", "=").replace("%2F", "/")))
@@ -416,49 +388,4 @@ fn pair(text: &str) -> Option<(String, String)> {
 
 fn selected_name(query: &BTreeMap<String, String>) -> Option<&str> {
     query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="))
-}
-
-fn status(code: u16, message: &str) -> Value {
-    let reason = if code == 410 { "Expired" } else { "" };
-    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason, "code": code })
-}
-
-fn refuse(code: u16, message: &str) -> Response<Lines> {
-    let mut response = yes(&status(code, message));
-    *response.status_mut() = StatusCode::from_u16(code).unwrap();
-    response
-}
-
-fn not_found(resource: &str, name: &str) -> Response<Lines> {
-    refuse(404, &format!("{resource} \"{name}\" not found"))
-}
-
-fn yes(value: &Value) -> Response<Lines> {
-    let (sender, lines) = mpsc::unbounded_channel();
-    send(&sender, value);
-    Response::new(Lines(lines))
-}
-
-/// A line, in two pieces, as it may come over a network.
-fn send(sender: &mpsc::UnboundedSender<Bytes>, value: &Value) {
-    let mut line = value.to_string().into_bytes();
-    line.push(b'\n');
-    let rest = line.split_off(line.len() / 2);
-    let _ = sender.send(line.into());
-    let _ = sender.send(rest.into());
-}
-
-/// A body that goes on as long as there is somebody who sends.
-struct Lines(mpsc::UnboundedReceiver<Bytes>);
-
-impl Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }
