@@ -109,7 +109,10 @@ fn put_right(netlink: &mut Netlink, link: &Link, wanted: &VxlanDevice) -> Result
     if !link.is_up {
         requests.push(link::set_up(dev));
     }
-    sysctl::ignore_router_advertisements(&link.name)?;
+    // In a container they can be read alone. No advertisement comes here anyway: nothing is flooded to this device.
+    if sysctl::require_writable().is_ok() {
+        sysctl::ignore_router_advertisements(&link.name)?;
+    }
     sysctl::enable_forwarding(wanted.addresses.iter().map(IpNet::addr))?;
     let changes = requests.iter().map(|request| request.doing().to_owned()).collect();
     requests.into_iter().collect::<Batch>().send(netlink)?;
