@@ -15,11 +15,8 @@ mod publish;
 mod session;
 mod watch;
 
-use std::future::poll_fn;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::pin::pin;
-use std::task::Poll;
 
 use ipnet::IpNet;
 use libcni::error::causes;
@@ -31,6 +28,7 @@ use self::session::{Part, Session};
 use super::pause::Pauses;
 use super::{News, Registration, Teller};
 use crate::network::Network;
+use crate::race::first;
 
 /// The table `[store.kubernetes]`; flannel's flags `--kube-…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,7 +102,7 @@ pub(crate) async fn run(conf: KubernetesConf, network: Network, us: channel::Rec
             health: &mut health,
             subnets: &mut subnets,
         };
-        until(files.changed(), session.run()).await;
+        first(files.changed(), session.run()).await;
         tracing::info!("the credentials for the Kubernetes API have changed: connecting again");
     }
 }
@@ -140,16 +138,6 @@ async fn connect(conf: &KubernetesConf) -> Result<api::Api, KubernetesError> {
         Ok((api, _)) => Ok(api),
         Err(error) => Err(KubernetesError(causes(Some(&error)))),
     }
-}
-
-/// Works until the end has come.
-async fn until(end: impl Future<Output = ()>, work: impl Future<Output = ()>) {
-    let (mut end, mut work) = (pin!(end), pin!(work));
-    poll_fn(|context| {
-        let ended = end.as_mut().poll(context).is_ready() || work.as_mut().poll(context).is_ready();
-        if ended { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 /// What is wrong at the moment, and what of it the engine knows.
