@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingError {
     /// It is no TOML or JSON.
-    #[error("line {}, column {}: {}", .0.line, .0.column, .0.problem)]
+    #[error(transparent)]
     Syntax(#[from] SyntaxError),
     #[error("{place}: invalid value {value}, expected {expected}")]
     Value { place: Place, value: String, expected: String },

@@ -183,9 +183,10 @@ fn sighup_changes_what_can_change_and_a_mistake_changes_nothing() {
     bed.wait_ready();
     let has_blackhole = || bed.node.host.sh("ip route show type blackhole").contains("10.42.0.0/16");
     assert!(!has_blackhole());
-    bed.configure("[kernel]\nblackhole = true\n");
+    bed.configure("[kernel]\nblackhole = true\n[masquerade]\n");
     overlayd.signal(Signal::SIGHUP);
     eventually("a blackhole", has_blackhole);
+    eventually("masquerading", || bed.node.host.sh("nft list tables").contains("inet overlayd"));
     bed.configure("[masquerade]\nexcept = [\"x\"]\n");
     overlayd.signal(Signal::SIGHUP);
     eventually("the mistake is told", || {
@@ -224,8 +225,11 @@ fn the_command_line_is_checked() {
     };
     let wrong = check(&["check-config"]);
     assert_eq!(wrong.code, 2);
-    let place = format!("overlayd: {}: line 14: store.file.colour: unknown key, expected one of", config.display());
-    assert!(wrong.stderr.starts_with(&place), "{wrong:?}");
+    let place = format!(
+        "overlayd: {}: line 13: store.file.colour: unknown key, expected one of path, publish\n",
+        config.display()
+    );
+    assert_eq!(wrong.stderr, place);
     bed.configure("");
     let right = check(&["check-config", "-iface", "uplink", "--ip-masq=true"]);
     assert_eq!((right.code, right.stdout.as_str()), (0, "the configuration is right\n"), "{right:?}");

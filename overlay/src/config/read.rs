@@ -29,7 +29,8 @@ pub(crate) enum ConfigError {
     /// A flag or a variable is wrong, or something is missing.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    #[error("{}: {source}", path.display())]
+    /// In this file.
+    #[error("{}", path.display())]
     File { path: PathBuf, source: SettingError },
     #[error("the configuration cannot be read")]
     Read(#[from] StoreError),
