@@ -59,13 +59,13 @@ impl Bed {
         bed.connect("remote0", &bed.remote, ["192.0.3.1/24", "2001:db8:3::1/64"], ["192.0.3.2", "2001:db8:3::2"]);
         for (address, network) in REMOTE.iter().zip(["10.42.2.0/24 via 192.0.3.2", "fd42:0:0:2::/64 via 2001:db8:3::2"])
         {
-            run(&bed.remote, &format!("ip address add {address} dev lo"));
+            run(&bed.remote, &address_on("lo", address));
             run(&bed.node, &format!("ip route add {network}"));
         }
         for (address, network) in
             EXCEPTED.iter().zip(["198.51.100.0/24 via 192.0.2.2", "2001:db8:99::/64 via 2001:db8:2::2"])
         {
-            run(&bed.outside, &format!("ip address add {address} dev lo"));
+            run(&bed.outside, &address_on("lo", address));
             run(&bed.node, &format!("ip route add {network}"));
         }
         Some(bed)
@@ -78,8 +78,8 @@ impl Bed {
             run(netns, &format!("ip link set {device} up"));
         }
         for (gateway, (address, length)) in here.into_iter().zip(there.into_iter().zip([24, 64])) {
-            run(&self.node, &format!("ip address add {gateway} dev {name}"));
-            run(far, &format!("ip address add {address}/{length} dev eth0"));
+            run(&self.node, &address_on(name, gateway));
+            run(far, &address_on("eth0", &format!("{address}/{length}")));
             run(far, &format!("ip route add default via {}", gateway.split_once('/').unwrap().0));
         }
     }
@@ -100,6 +100,12 @@ impl Drop for Bed {
             let _ = Netns::remove(self.dir.path().join(name));
         }
     }
+}
+
+fn address_on(device: &str, address: &str) -> String {
+    // Else it cannot be used at once, even where duplicates are not looked for.
+    let nodad = if address.contains(':') { "nodad" } else { "" };
+    format!("ip address add {address} dev {device} {nodad}")
 }
 
 fn run(netns: &Netns, command: &str) -> String {
