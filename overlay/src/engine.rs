@@ -249,11 +249,9 @@ impl Engine {
                 let is_first = !std::mem::replace(&mut self.knows_peers, true) || was_stale;
                 let count = changes.len();
                 if is_first || count > BULK {
-                    self.is_synchronised = false;
-                    self.change(changes, at);
+                    self.adopt(changes);
                     self.check(Occasion::News);
-                    let took = at.elapsed().as_secs_f64();
-                    (0..count).for_each(|_| self.metrics.convergence.observe(took));
+                    self.observe(count, at);
                 } else {
                     self.change(changes, at);
                 }

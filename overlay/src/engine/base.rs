@@ -258,7 +258,8 @@ impl Engine {
             .map_or_else(|| self.network.v6.map(|pool| IpNet::V6(pool.network)), |pool| Some(IpNet::V4(pool.network)));
         if let (Some(underlay), Some(pool)) = (underlay, pool) {
             let encap = Encap { id: wanted.vni, dst: underlay.address, src: None };
-            let gw = pool.network();
+            // No subnet of ours begins there.
+            let gw = pool.broadcast();
             let trial =
                 Nexthop { id: TRIAL_ID, link, gw, onlink: true, encap: Some(encap), protocol: PROTOCOL_OVERLAY };
             self.kernel.netlink.run(nexthop::set(&trial))?;

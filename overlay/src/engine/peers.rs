@@ -48,36 +48,63 @@ impl Engine {
         if changes.is_empty() {
             return;
         }
-        self.tell(&changes);
-        self.agenda.snapshot_in(super::SNAPSHOT_PAUSE);
+        if self.plan.is_none() || !self.is_synchronised {
+            // All will be compared when that is possible.
+            self.adopt(changes);
+            return;
+        }
         let count = changes.len();
         let (mut have, mut want, mut names, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for old in changes.iter().filter_map(|change| self.peers.get(&change.name)) {
+            gone.extend(old.peer.sides().filter_map(|side| side.base()));
+        }
+        for Change { name, .. } in &changes {
+            if let Some(old) = self.peers.remove(name) {
+                self.objects_of(&old, &mut have);
+                self.peers.insert(name.clone(), old);
+            }
+        }
+        let changed: Vec<_> =
+            changes.iter().filter(|change| change.peer.is_some()).map(|change| change.name.clone()).collect();
+        self.adopt(changes);
+        for name in changed {
+            if let Some(programmed) = self.peers.remove(&name) {
+                self.want(&programmed, &name, &mut names, &mut want);
+                self.peers.insert(name, programmed);
+            }
+        }
+        self.settle_unreachable();
+        self.keep_shared(&mut have);
+        // What is not done is looked at again by itself.
+        let _ = self.program(&diff(have, want), &names);
+        self.release(gone);
+        self.observe(count, since);
+    }
+
+    /// Knows from now on who is there, whatever the kernel has of them.
+    pub(super) fn adopt(&mut self, changes: Vec<Change>) {
+        self.tell(&changes);
+        if !changes.is_empty() {
+            self.agenda.snapshot_in(super::SNAPSHOT_PAUSE);
+        }
         for Change { name, peer } in changes {
             if let Some(old) = self.peers.remove(&name) {
                 self.metrics.mtu_mismatches.dec_by(self.mismatch(&old.peer));
-                self.objects_of(&old, &mut have);
-                gone.extend(old.peer.sides().filter_map(|side| side.base()));
                 if let Some(at) = old.trouble.and_then(|trouble| trouble.next) {
                     self.agenda.forget_retry(at, &name);
                 }
             }
-            let Some(peer) = peer else { continue };
-            self.metrics.mtu_mismatches.inc_by(self.mismatch(&peer));
-            let programmed = Programmed { peer, trouble: None };
-            self.want(&programmed, &name, &mut names, &mut want);
-            self.peers.entry(name).or_insert(programmed);
+            if let Some(peer) = peer {
+                self.metrics.mtu_mismatches.inc_by(self.mismatch(&peer));
+                self.peers.insert(name, Programmed { peer, trouble: None });
+            }
         }
-        self.settle_unreachable();
-        if self.plan.is_none() || !self.is_synchronised {
-            return;
-        }
-        self.keep_shared(&mut have);
-        let steps = diff(have, want);
-        let _ = self.program(&steps, &names);
-        self.release(gone);
-        for _ in 0..count {
-            self.metrics.convergence.observe(since.elapsed().as_secs_f64());
-        }
+    }
+
+    /// So many changes are in the kernel, told by the store at `since`.
+    pub(super) fn observe(&self, changes: usize, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64();
+        (0..changes).for_each(|_| self.metrics.convergence.observe(seconds));
     }
 
     /// 1 if the node says another MTU than ours.

@@ -2,5 +2,9 @@
 
 mod bed;
 mod host_gw;
+mod nexthops;
+mod repair;
 mod restart;
+mod takeover;
+mod underlay;
 mod vxlan;

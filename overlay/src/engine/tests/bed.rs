@@ -49,21 +49,24 @@ impl Bed {
         let host = match Netns::create(dir.path().join("host")) {
             Ok(host) => host,
             Err(e) => {
-                let why = format!("SKIP overlayd {}: {e}; hint: scripts/in-namespaces", thread::current().name()?);
-                assert!(std::env::var_os("CNI_TEST_REQUIRE").is_none_or(|v| v != "all"), "{why}");
-                std::io::stderr().write_all(format!("{why}\n").as_bytes()).unwrap();
+                skip(&format!("{e}; hint: scripts/in-namespaces"));
                 return None;
             }
         };
         let bed = Self { dir, host };
         bed.run("ip link set lo up");
-        bed.run("ip link add e0 type veth peer name e1");
-        bed.run("ip link set e1 up");
-        bed.run("ip link set e0 up");
-        bed.run("ip address add 192.0.2.1/24 dev e0");
-        bed.run("ip address add fd00::1/64 dev e0 nodad");
-        bed.run("ip route add default via 192.0.2.254");
+        bed.lay();
         Some(bed)
+    }
+
+    /// Lays the underlay.
+    pub(super) fn lay(&self) {
+        self.run("ip link add e0 type veth peer name e1");
+        self.run("ip link set e1 up");
+        self.run("ip link set e0 up");
+        self.run("ip address add 192.0.2.1/24 dev e0");
+        self.run("ip address add fd00::1/64 dev e0 nodad");
+        self.run("ip route add default via 192.0.2.254");
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -123,6 +126,11 @@ impl Bed {
     /// As [`Bed::run`]; nothing if it fails, as for a link that is not there.
     pub(super) fn show(&self, command: &str) -> String {
         String::from_utf8(self.output(command).stdout).unwrap()
+    }
+
+    /// Whether a command succeeds.
+    pub(super) fn can(&self, command: &str) -> bool {
+        self.output(command).status.success()
     }
 
     fn output(&self, command: &str) -> std::process::Output {
@@ -243,6 +251,13 @@ impl Drop for Running {
             self.end();
         }
     }
+}
+
+/// Prints why a test was not run; a failure where everything is required.
+pub(super) fn skip(why: &str) {
+    let line = format!("SKIP overlayd {}: {why}\n", thread::current().name().unwrap_or("?"));
+    assert!(std::env::var_os("CNI_TEST_REQUIRE").is_none_or(|v| v != "all"), "{line}");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 pub(super) fn v4_network() -> Network {
