@@ -1,6 +1,8 @@
 //! The command line and the environment: our few flags, and flannel's, read as Go reads flags.
 
 mod flags;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -139,11 +141,10 @@ impl Sources {
             settings.set("node", "NODE_NAME", Value::from(node));
         }
         self.choose_store(settings)?;
-        let kubernetes = settings.has_table("store.kubernetes");
         for flag in FLAGS {
             let Some(Given { place, values }) = self.given(flag) else { continue };
-            // flannel, too, looks at these only with --kube-subnet-mgr.
-            if flag.path.starts_with("store.kubernetes.") && !kubernetes {
+            // Of a store that is not the one: flannel, too, looks at its flags of Kubernetes only with --kube-subnet-mgr.
+            if flag.table().is_some_and(|table| table.starts_with("store.") && !settings.has_table(table)) {
                 continue;
             }
             if let Some(value) = flag.value(&place, &values)? {
@@ -159,7 +160,7 @@ impl Sources {
             Some(Given { place, values }) => flags::boolean(&place, values.last().map_or("", String::as_str))?,
             None => false,
         };
-        let is_etcd = |flag: &&Flag| flag.path.starts_with("store.etcd.");
+        let is_etcd = |flag: &&Flag| flag.table() == Some("store.etcd");
         let etcd = FLAGS.iter().filter(is_etcd).find_map(|flag| self.given(flag));
         let chosen = match (kubernetes, etcd) {
             (true, _) => "store.kubernetes",

@@ -1,6 +1,8 @@
 //! The configuration of this daemon: a TOML file, and flannel's flags and environment.
 
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use crate::store::etcd::EtcdConf;
 use crate::store::file::FileConf;
 use crate::store::kubernetes::KubernetesConf;
 
+#[cfg(test)]
+pub(crate) use self::read::ConfigError;
 pub(crate) use self::read::{DEFAULT_FILE, load};
 
 /// Everything that can be set, checked.

@@ -80,6 +80,11 @@ impl Flag {
         matches!(self.kind, Kind::Switch | Kind::SwitchOff | Kind::PartSwitch)
     }
 
+    /// The table of its setting.
+    pub(super) fn table(&self) -> Option<&'static str> {
+        self.path.rsplit_once('.').map(|(table, _)| table)
+    }
+
     pub(super) fn variable(&self) -> String {
         format!("FLANNELD_{}", self.name.replace('-', "_").to_uppercase())
     }
