@@ -8,10 +8,10 @@
 //!                                               └──Ask── unix socket, /healthz, /readyz
 //! ```
 //!
-//! * `store`: talks to the cluster's store on the runtime's thread; [`store::News`] is all that the rest knows of it.
+//! * `store`: talks to the cluster's store on the runtime's thread; `store::News` is all that the rest knows of it.
 //! * `claim`: what a store says of a node, not trusted; `peer`: what of it is believed; `roster`: who is in.
 //! * `desired`: nodes → kernel objects, a pure function; `kernel`: what is there, and the difference made good.
-//! * `engine`: the one thread that changes the kernel; it takes one [`event::Event`] after the other.
+//! * `engine`: the one thread that changes the kernel; it takes one `event::Event` after the other.
 #![allow(dead_code, reason = "the daemon is being built")]
 
 use std::io::{self, Write as _};
