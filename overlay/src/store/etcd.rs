@@ -5,16 +5,19 @@
 //! comes one watch. Nothing is asked about other nodes' leases. The lease of this node's own key is kept alive, which
 //! makes no event: a cluster in which nothing happens is silent.
 //!
-//! * `client`: requests to whichever server answers; `messages`: what they look like; `layout`: keys and values.
+//! * `client`: requests to whichever server answers, with a `login`; `stream`: answers without an end; `messages`: what they
+//!   look like; `layout`: keys and values.
 //! * `member`: this node's own key; `pick`: which it is. `watcher`: the others.
 
 mod client;
 mod contact;
 mod error;
 mod layout;
+mod login;
 mod member;
 mod messages;
 mod pick;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod watcher;

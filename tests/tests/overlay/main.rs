@@ -23,6 +23,8 @@
 #![allow(dead_code, reason = "the harness comes before the tests")]
 
 mod cluster;
+mod interop;
+mod joining;
 mod machine;
 
 use serde_json::json;

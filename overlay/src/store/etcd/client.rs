@@ -1,6 +1,5 @@
 //! A client of etcd's JSON gateway: requests to whichever server answers, with a token and certificates that are renewed.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +12,14 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use libcni::error::causes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::EtcdConf;
 use super::error::EtcdError;
-use super::messages::{Fault, Line};
-use super::{EtcdConf, Password};
+use super::login::{Authenticated, Login};
+use super::messages::Fault;
+use super::stream::{Stream, result};
 use crate::tls::{self, Certificates, ExpiryWatch, TlsFiles};
 
 type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -44,46 +44,6 @@ pub(super) struct Client {
     login: Option<Login>,
     files: TlsFiles,
     session: Mutex<Session>,
-}
-
-#[derive(Debug)]
-struct Login {
-    name: String,
-    password: Secret,
-}
-
-#[derive(Debug)]
-enum Secret {
-    Given(Password),
-    In(PathBuf),
-}
-
-impl Login {
-    /// # Errors
-    /// [`EtcdError::HalfLogin`].
-    fn new(conf: &EtcdConf) -> Result<Option<Self>, EtcdError> {
-        let password = match (&conf.password, &conf.password_file) {
-            (_, Some(path)) => Some(Secret::In(path.clone())),
-            (Some(password), None) => Some(Secret::Given(password.clone())),
-            (None, None) => None,
-        };
-        match (&conf.username, password) {
-            (Some(name), Some(password)) => Ok(Some(Self { name: name.clone(), password })),
-            (None, None) => Ok(None),
-            _ => Err(EtcdError::HalfLogin),
-        }
-    }
-
-    /// What a server is asked for a token with. A file is read each time: that is how a new password is seen.
-    fn request(&self) -> Result<Value, EtcdError> {
-        let password = match &self.password {
-            Secret::Given(password) => password.0.clone(),
-            Secret::In(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|source| EtcdError::Password { path: path.clone(), source })?,
-        };
-        Ok(json!({ "name": self.name, "password": password }))
-    }
 }
 
 /// What is made anew when certificates or tokens change.
@@ -223,7 +183,7 @@ impl Client {
         Err(EtcdError::Refused { endpoint: endpoint.to_owned(), code, message })
     }
 
-    /// Begins a request whose answer has no end; and the server that it was sent to.
+    /// Begins a request whose answer has no end.
     ///
     /// # Errors
     /// [`EtcdError`].
@@ -236,7 +196,7 @@ impl Client {
                 self.leave(server);
             }
         })?;
-        Ok(Stream { server, endpoint: endpoint.to_owned(), body: response.into_body(), buffer: Vec::new() })
+        Ok(Stream::new(server, endpoint, response.into_body()))
     }
 
     /// The token that requests carry, if there is a login.
@@ -318,74 +278,6 @@ struct Token {
     is_new: bool,
 }
 
-#[derive(Deserialize)]
-struct Authenticated {
-    token: String,
-}
-
-/// An answer that has no end, of one JSON value a line.
-#[derive(Debug)]
-pub(super) struct Stream {
-    /// Who answers.
-    pub(super) server: usize,
-    pub(super) endpoint: String,
-    body: Incoming,
-    /// What has come since the last line.
-    buffer: Vec<u8>,
-}
-
-impl Stream {
-    /// The next line. Nothing is lost if it is dropped before it is ready.
-    ///
-    /// # Errors
-    /// [`EtcdError`]; at the end of the stream, too.
-    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<T, EtcdError> {
-        let mut looked = 0;
-        loop {
-            let end = self.buffer.iter().skip(looked).position(|byte| *byte == b'\n');
-            if let Some(end) = end {
-                let rest = self.buffer.split_off(looked + end + 1);
-                let line = std::mem::replace(&mut self.buffer, rest);
-                return self.line(&line);
-            }
-            looked = self.buffer.len();
-            if looked > ANSWER_MAX {
-                return Err(EtcdError::TooLarge { endpoint: self.endpoint.clone(), limit: ANSWER_MAX });
-            }
-            self.receive().await?;
-        }
-    }
-
-    async fn receive(&mut self) -> Result<(), EtcdError> {
-        match self.body.frame().await {
-            Some(Ok(frame)) => {
-                self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                Ok(())
-            }
-            Some(Err(error)) => Err(self.ended(error.into())),
-            None => Err(self.ended("the server closed the connection".into())),
-        }
-    }
-
-    fn ended(&self, source: Box<dyn std::error::Error + Send + Sync>) -> EtcdError {
-        EtcdError::Unreachable { endpoint: self.endpoint.clone(), source }
-    }
-
-    fn line<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, EtcdError> {
-        result(parse(line, &self.endpoint)?, &self.endpoint)
-    }
-}
-
-/// What a line of a stream says.
-fn result<T>(line: Line<T>, endpoint: &str) -> Result<T, EtcdError> {
-    let fault = line.error.unwrap_or_default();
-    line.result.ok_or_else(|| EtcdError::Refused {
-        endpoint: endpoint.to_owned(),
-        code: fault.code,
-        message: fault.text(),
-    })
-}
-
 /// The URL of a server, without a slash at its end.
 fn endpoint(url: &str) -> Result<String, EtcdError> {
     let refusal = || EtcdError::Endpoint { url: url.to_owned() };
@@ -426,7 +318,7 @@ async fn whole(response: Response<Incoming>, endpoint: &str) -> Result<Bytes, Et
     })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8], endpoint: &str) -> Result<T, EtcdError> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], endpoint: &str) -> Result<T, EtcdError> {
     serde_json::from_slice(bytes).map_err(|source| EtcdError::Answer {
         endpoint: endpoint.to_owned(),
         text: shown(bytes),

@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::client::Stream;
 use super::contact::{Contact, Who};
 use super::error::EtcdError;
 use super::member::{Listing, Own, Place};
 use super::messages::{self, EventKind, RangeResponse, WatchEvent, WatchResponse};
+use super::stream::Stream;
 use super::{about, for_servers};
 use crate::race::{First, first};
 use crate::store::News;
