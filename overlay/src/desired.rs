@@ -2,15 +2,19 @@
 
 mod host_gw;
 mod ids;
+mod ipip;
 mod nexthop;
 mod object;
 #[cfg(test)]
 mod tests;
+mod udp;
 mod vxlan;
+mod wireguard;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use linuxnet::wireguard::SecretKey;
 
 use crate::peer::{How, Peer, Side};
 
@@ -52,6 +56,25 @@ pub(crate) enum Means {
         /// The address to send from.
         from: IpAddr,
     },
+    /// IP in IP, by a route.
+    Ipip {
+        /// The index of the tunnel.
+        device: u32,
+    },
+    /// WireGuard, by a peer of the link.
+    WireGuard {
+        /// The index of the WireGuard link.
+        device: u32,
+        /// What all nodes share.
+        psk: Option<SecretKey>,
+        /// In seconds; 0: none.
+        keepalive: u16,
+    },
+    /// UDP by this process: a route to its device, and an entry of its table.
+    Udp {
+        /// The index of the device.
+        device: u32,
+    },
     /// Not at all: `host-gw`.
     DirectOnly,
 }
@@ -73,8 +96,8 @@ pub(crate) enum Unreachable {
          for the nodes of one segment)"
     )]
     OffLink(IpAddr),
-    #[error("it says no hardware address for {0}")]
-    NoMac(IpAddr),
+    #[error("it says nothing of what this backend must know of {0}")]
+    NoData(IpAddr),
     #[error("this node has no address to reach {0} from")]
     NoAddress(IpAddr),
 }
@@ -112,8 +135,16 @@ impl Lane {
             (Means::Nexthops { device, vni, from }, How::Vxlan { mac }) => {
                 nexthop::Tunnel { device, vni, from }.objects(side, *mac, ids, objects);
             }
+            (Means::Ipip { device }, _) => ipip::objects(device, side, objects),
+            (Means::WireGuard { device, psk, keepalive }, How::WireGuard { key, port }) => {
+                let endpoint = (side.endpoint, *port).into();
+                objects.push(wireguard::peer(device, *key, endpoint, psk, keepalive, &side.subnets));
+            }
+            (Means::Udp { device }, _) => udp::objects(device, side, objects),
             (Means::DirectOnly, _) => return Err(Unreachable::OffLink(side.endpoint)),
-            (Means::Neighbours { .. } | Means::Nexthops { .. }, _) => return Err(Unreachable::NoMac(side.endpoint)),
+            (Means::Neighbours { .. } | Means::Nexthops { .. } | Means::WireGuard { .. }, _) => {
+                return Err(Unreachable::NoData(side.endpoint));
+            }
         }
         Ok(())
     }
@@ -126,7 +157,11 @@ impl Lane {
     /// The index of the device of ours that it sends by.
     pub(crate) fn device(&self) -> Option<u32> {
         match self.means {
-            Means::Neighbours { device } | Means::Nexthops { device, .. } => Some(device),
+            Means::Neighbours { device }
+            | Means::Nexthops { device, .. }
+            | Means::Ipip { device }
+            | Means::WireGuard { device, .. }
+            | Means::Udp { device } => Some(device),
             Means::DirectOnly => None,
         }
     }

@@ -11,6 +11,7 @@ mod peers;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -39,6 +40,7 @@ use self::agenda::{Agenda, Task};
 use self::base::Base;
 use self::check::Occasion;
 use self::peers::{Programmed, Trouble};
+pub(crate) use self::tunnels::public_key;
 
 /// More changes at once are made by comparing all with the kernel: after a restart nearly all of it is there.
 const BULK: usize = 200;

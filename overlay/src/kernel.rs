@@ -1,21 +1,30 @@
 //! The kernel: what of ours is there, and how it is changed.
 
+mod apply;
 mod device;
+mod tunnel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use linuxnet::NetlinkError;
 use linuxnet::link::Dev;
-use linuxnet::netlink::{Failure, Netlink, Request};
+use linuxnet::netlink::Netlink;
 use linuxnet::route::{MarkedRoute, PROTOCOL_OVERLAY, Way};
-use linuxnet::{NetlinkError, fdb, neigh, nexthop, route};
+use linuxnet::wireguard::{PublicKey, WireGuard};
 
-use crate::desired::{Ids, Object, Plan, Step};
+use crate::desired::{Ids, Object, Plan};
 use crate::event::Device;
+use crate::relay::Relay;
 
 pub(crate) use self::device::{DeviceError, Ensured, VxlanDevice, ensure_vxlan};
+pub(crate) use self::tunnel::Tunnel;
 
 /// `RTPROT_KERNEL` of linux/rtnetlink.h: what the kernel makes itself, for addresses.
 const PROTOCOL_KERNEL: u8 = 2;
+/// How long two WireGuard peers use the keys that they agreed upon (`REJECT_AFTER_TIME` of its paper).
+const KEY_LIFE: Duration = Duration::from_secs(180);
 
 /// Speaks to the kernel of this namespace.
 #[derive(Debug)]
@@ -24,11 +33,27 @@ pub(crate) struct Kernel {
     pub(crate) ids: Ids,
     /// Our links: all on them is ours.
     pub(crate) devices: Vec<Device>,
+    /// They have forwarding databases.
+    pub(crate) are_vxlan: bool,
+    /// For the backend `wireguard`.
+    pub(crate) wireguard: Option<WireGuard>,
+    /// The peers of our WireGuard links that answered of late: they are reached where they say themselves.
+    answering: BTreeSet<(u32, PublicKey)>,
+    /// For the backend `udp`.
+    pub(crate) relay: Option<Relay>,
 }
 
 impl Kernel {
     pub(crate) fn open() -> Result<Self, NetlinkError> {
-        Ok(Self { netlink: Netlink::open()?, ids: Ids::default(), devices: Vec::new() })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            ids: Ids::default(),
+            devices: Vec::new(),
+            are_vxlan: false,
+            wireguard: None,
+            answering: BTreeSet::new(),
+            relay: None,
+        })
     }
 
     /// Everything that is ours: on our links, and what has our mark. The numbers of our next hops are known afterwards.
@@ -41,12 +66,51 @@ impl Kernel {
             // The others age by themselves; one that is in the place of ours is replaced.
             let permanent = netlink.neighbours(dev)?.into_iter().filter(|neighbour| neighbour.is_permanent);
             objects.extend(permanent.map(Object::Neighbour));
-            let forward = |entry| Object::Forward { link: device.index, entry };
-            objects.extend(netlink.fdb(dev)?.into_iter().map(forward));
+            if self.are_vxlan {
+                let forward = |entry| Object::Forward { link: device.index, entry };
+                objects.extend(netlink.fdb(dev)?.into_iter().map(forward));
+            }
             let is_stranger = |route: &MarkedRoute| !matches!(route.protocol, PROTOCOL_OVERLAY | PROTOCOL_KERNEL);
             objects.extend(netlink.routes_of_link(dev)?.into_iter().filter(is_stranger).map(Object::Route));
         }
+        self.look_at_wireguard(&mut objects)?;
+        let relayed = self.relay.iter().flat_map(Relay::subnets);
+        objects.extend(relayed.map(|(subnet, endpoint)| Object::Relay { subnet, endpoint }));
         Ok(objects)
+    }
+
+    fn look_at_wireguard(&mut self, objects: &mut Vec<Object>) -> Result<(), NetlinkError> {
+        self.answering.clear();
+        let Some(wireguard) = &mut self.wireguard else { return Ok(()) };
+        for device in &self.devices {
+            let link = device.index;
+            for state in wireguard.device(device.dev())?.peers {
+                let age = state.last_handshake.map(|at| at.elapsed().unwrap_or_default());
+                if age.is_some_and(|age| age < KEY_LIFE) {
+                    self.answering.insert((link, state.peer.public_key));
+                }
+                objects.push(Object::WireGuard { link, peer: Box::new(state.peer) });
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that answers is where it answers from, as behind NAT it may be elsewhere than it says: that is no
+    /// difference.
+    pub(crate) fn follow_endpoints<O>(&self, have: &mut [Object], want: &[(Object, O)]) {
+        if self.answering.is_empty() {
+            return;
+        }
+        let wanted: BTreeMap<_, _> = want.iter().filter_map(|(object, _)| endpoint(object)).collect();
+        for object in have {
+            if let Object::WireGuard { link, peer } = object
+                && let key = (*link, peer.public_key)
+                && self.answering.contains(&key)
+                && let Some(endpoint) = wanted.get(&key)
+            {
+                peer.endpoint = *endpoint;
+            }
+        }
     }
 
     fn look_at_nexthops(&mut self) -> Result<Vec<Object>, NetlinkError> {
@@ -97,51 +161,18 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Does the steps, in order; gives those that failed. What is to be removed and is not there is no failure.
-    pub(crate) fn apply<O>(&mut self, steps: &[(Step, Option<O>)]) -> Result<Vec<Failure>, NetlinkError> {
-        let requests: Vec<_> = steps.iter().map(|(step, _)| self.request(step)).collect();
-        let mut failures = self.netlink.send_each(&requests)?;
-        failures.retain(|failure| {
-            let is_removal = matches!(steps.get(failure.at), Some((Step::Remove(_), _)));
-            !(is_removal && failure.error.is_not_found())
-        });
-        Ok(failures)
-    }
-
-    fn request(&self, step: &Step) -> Request {
-        match step {
-            Step::Make(Object::Nexthop(listed)) => match &listed.nexthop {
-                Some(hop) => nexthop::create(hop),
-                None => nexthop::remove(listed.id),
-            },
-            Step::Change(Object::Nexthop(listed)) => match &listed.nexthop {
-                Some(hop) => nexthop::set(hop),
-                None => nexthop::remove(listed.id),
-            },
-            Step::Remove(Object::Nexthop(listed)) => nexthop::remove(listed.id),
-            Step::Make(Object::Route(route)) => route::create_marked(route),
-            Step::Change(Object::Route(route)) => route::set_marked(route),
-            Step::Remove(Object::Route(route)) => route::remove_marked(route),
-            Step::Make(Object::Neighbour(there)) | Step::Change(Object::Neighbour(there)) => match there.mac {
-                Some(mac) => neigh::set(self.dev(there.link), there.ip, mac),
-                None => neigh::remove(self.dev(there.link), there.ip),
-            },
-            Step::Remove(Object::Neighbour(there)) => neigh::remove(self.dev(there.link), there.ip),
-            Step::Make(Object::Forward { link, entry }) | Step::Change(Object::Forward { link, entry }) => {
-                match entry.dst {
-                    Some(dst) => fdb::set(self.dev(*link), entry.mac, dst),
-                    None => fdb::remove(self.dev(*link), entry),
-                }
-            }
-            Step::Remove(Object::Forward { link, entry }) => fdb::remove(self.dev(*link), entry),
-        }
-    }
-
     /// The link with this index, by the name that it has if it is ours.
     fn dev(&self, index: u32) -> Dev<'_> {
         self.devices
             .iter()
             .find(|device| device.index == index)
             .map_or(Dev { index, name: "a link that is gone" }, Device::dev)
+    }
+}
+
+fn endpoint(object: &Object) -> Option<((u32, PublicKey), Option<SocketAddr>)> {
+    match object {
+        Object::WireGuard { link, peer } => Some(((*link, peer.public_key), peer.endpoint)),
+        _ => None,
     }
 }

@@ -7,8 +7,9 @@ mod registration;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use linuxnet::wireguard::PublicKey;
 
-pub(crate) use self::discover::{NodeError, discover};
+pub(crate) use self::discover::discover;
 pub(crate) use self::identity::identity;
 
 /// This node.
@@ -21,6 +22,8 @@ pub(crate) struct Node {
     /// 32 bytes that are this machine's alone and always the same, of which hardware addresses are made
     /// (/etc/machine-id, hashed).
     pub(crate) identity: [u8; 32],
+    /// By which others know it with the backend `wireguard`.
+    pub(crate) public_key: Option<PublicKey>,
 }
 
 /// The external interface in one family.

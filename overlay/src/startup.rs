@@ -18,7 +18,7 @@ use crate::engine::{self, Setup};
 use crate::event::{Ask, Event};
 use crate::metrics::Metrics;
 use crate::network::Network;
-use crate::node::{self, Node, NodeError};
+use crate::node::{self, Node};
 use crate::peer::identity_of_name;
 use crate::report::{Explanation, Status};
 use crate::store::{News, Registration};
@@ -87,9 +87,9 @@ impl Startup {
         let mut reason = "the cluster's network is not known yet".to_owned();
         loop {
             if let Some(known) = &network {
-                match node::discover(&self.config.external, known, &self.config.node, identity) {
+                match self.find_node(known, identity) {
                     Ok(node) => return Ok(network.map(|network| (network, node))),
-                    Err(error) => reason = self.told(reason, &error),
+                    Err(why) => reason = told(reason, why),
                 }
             }
             match self.events.recv() {
@@ -103,13 +103,12 @@ impl Startup {
         }
     }
 
-    /// The reason now; it is logged when it is another one.
-    fn told(&self, before: String, error: &NodeError) -> String {
-        let reason = causes(Some(error));
-        if reason != before {
-            tracing::warn!(reason, "this node cannot take part yet");
-        }
-        reason
+    /// This node, if its interface is there, and a key where one is needed; otherwise the reason.
+    fn find_node(&self, network: &Network, identity: [u8; 32]) -> Result<Node, String> {
+        let node = node::discover(&self.config.external, network, &self.config.node, identity);
+        let node = node.map_err(|e| causes(Some(&e)))?;
+        let public_key = engine::public_key(&self.config, network, &node).map_err(|e| causes(Some(&e)))?;
+        Ok(Node { public_key, ..node })
     }
 
     fn answer(&self, ask: Ask, reason: &str) {
@@ -152,6 +151,14 @@ fn listen(receive_bytes: usize, queue: Sender<Event>) -> Result<Stop, StartError
     };
     thread::Builder::new().name("startup".to_owned()).spawn(hear).map_err(StartError::Thread)?;
     Ok(stop)
+}
+
+/// The reason now; it is logged when it is another one.
+fn told(before: String, reason: String) -> String {
+    if reason != before {
+        tracing::warn!(reason, "this node cannot take part yet");
+    }
+    reason
 }
 
 fn unknown(address: IpAddr, reason: &str) -> Explanation {

@@ -61,12 +61,16 @@ pub enum Feature {
     IptablesLegacy,
     /// Device type `dummy`.
     Dummy,
+    /// Device type `ipip`: IP in IP.
+    Ipip,
     /// Device type `ipvlan`.
     Ipvlan,
     /// Device type `vlan` (`CONFIG_VLAN_8021Q`).
     Vlan,
     /// Device type `vrf`.
     Vrf,
+    /// Device type `wireguard`.
+    WireGuard,
 }
 
 impl Feature {
@@ -82,9 +86,11 @@ impl Feature {
             Self::Sctp => "socat -u OPEN:/dev/null SCTP-CONNECT:127.0.0.1:9 2>&1 | grep -q refused",
             Self::IptablesLegacy => "iptables-legacy -t nat -S",
             Self::Dummy => "ip link add low type dummy",
+            Self::Ipip => "ip link add tunnel type ipip local 127.0.0.1",
             Self::Ipvlan => "ip link add low type veth && ip link add link low type ipvlan",
             Self::Vlan => "ip link add low type veth && ip link add link low name low.7 type vlan id 7",
             Self::Vrf => "ip link add vrf0 type vrf table 10",
+            Self::WireGuard => "ip link add tunnel type wireguard",
         }
     }
 }

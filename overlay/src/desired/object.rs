@@ -2,21 +2,35 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use libcni::types::MacAddr;
 use linuxnet::fdb::Entry;
 use linuxnet::neigh::Neighbour;
 use linuxnet::nexthop::Listed;
 use linuxnet::route::{MarkedRoute, Way};
+use linuxnet::wireguard::{Peer, PublicKey};
 
 /// Something in the kernel by which a node is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     Nexthop(Listed),
     Neighbour(Neighbour),
-    Forward { link: u32, entry: Entry },
+    Forward {
+        link: u32,
+        entry: Entry,
+    },
+    /// Of a WireGuard link.
+    WireGuard {
+        link: u32,
+        peer: Box<Peer>,
+    },
+    /// Of this process's relay.
+    Relay {
+        subnet: Ipv4Net,
+        endpoint: Ipv4Addr,
+    },
     Route(MarkedRoute),
 }
 
@@ -30,6 +44,9 @@ pub(crate) enum Key {
     Neighbour(u32, IpAddr),
     /// Link and hardware address.
     Forward(u32, MacAddr),
+    /// Link and public key.
+    WireGuard(u32, PublicKey),
+    Relay(Ipv4Net),
     /// Destination, table and metric.
     Route(IpNet, u32, u32),
 }
@@ -55,6 +72,8 @@ impl Object {
             Self::Nexthop(listed) => Key::Nexthop(listed.id),
             Self::Neighbour(neighbour) => Key::Neighbour(neighbour.link, neighbour.ip),
             Self::Forward { link, entry } => Key::Forward(*link, entry.mac),
+            Self::WireGuard { link, peer } => Key::WireGuard(*link, peer.public_key),
+            Self::Relay { subnet, .. } => Key::Relay(*subnet),
             Self::Route(route) => Key::Route(route.dst, route.table, route.metric),
         }
     }
@@ -65,6 +84,8 @@ impl Object {
             Self::Nexthop(_) => "nexthop",
             Self::Neighbour(_) => "neighbour",
             Self::Forward { .. } => "fdb",
+            Self::WireGuard { .. } => "wireguard",
+            Self::Relay { .. } => "relay",
             Self::Route(_) => "route",
         }
     }
@@ -87,6 +108,13 @@ impl Object {
             Self::Forward { link, entry: Entry { mac, dst, .. } } => {
                 format!("fdb {mac}{} dev {}", part("dst", dst.map(|dst| dst.to_string())), name(*link))
             }
+            Self::WireGuard { link, peer } => {
+                let endpoint = part("endpoint", peer.endpoint.map(|endpoint| endpoint.to_string()));
+                let nets: Vec<_> = peer.allowed_ips.iter().map(ToString::to_string).collect();
+                let (key, nets) = (peer.public_key, nets.join(","));
+                format!("wg peer {key}{endpoint} allowed-ips {nets} dev {}", name(*link))
+            }
+            Self::Relay { subnet, endpoint } => format!("relay {subnet} to {endpoint}"),
             Self::Route(MarkedRoute { dst, way: Way::Link { link, gw, onlink }, .. }) => {
                 let onlink = if *onlink { " onlink" } else { "" };
                 format!("route {dst}{} dev {}{onlink}", part("via", gw.map(|gw| gw.to_string())), name(*link))

@@ -9,6 +9,7 @@ use linuxnet::link::{Dev, LinkError, Vnis};
 use linuxnet::nexthop::{self, Encap, Nexthop};
 use linuxnet::nft::Nfnetlink;
 use linuxnet::route::PROTOCOL_OVERLAY;
+use linuxnet::wireguard::SecretKey;
 use vxlan_delegate::Subnet;
 
 use crate::config::{MasqueradeConf, Programming};
@@ -31,6 +32,8 @@ pub(super) struct Base {
     /// Why something of it is missing.
     pub(super) fault: Option<String>,
     pub(super) pauses: Pauses,
+    /// Of WireGuard, once it was read.
+    pub(super) private_key: Option<SecretKey>,
     nft: Option<Nfnetlink>,
     /// The rules, and of what they are made.
     masquerade: Option<(Masquerade, (MasqueradeConf, Vec<IpNet>))>,
@@ -39,7 +42,7 @@ pub(super) struct Base {
 impl Default for Base {
     fn default() -> Self {
         let pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(10));
-        Self { programming: None, fault: None, pauses, nft: None, masquerade: None }
+        Self { programming: None, fault: None, pauses, private_key: None, nft: None, masquerade: None }
     }
 }
 
@@ -195,7 +198,10 @@ impl Engine {
     fn ensure_devices(&mut self, subnets: &[IpNet]) -> Result<Vec<Ensured>, DeviceError> {
         match self.network.backend.clone() {
             Backend::Vxlan(vxlan) => self.ensure_vxlan(subnets, &vxlan),
-            _ => Ok(Vec::new()),
+            Backend::Ipip { .. } => self.ensure_ipip(subnets),
+            Backend::WireGuard(wireguard) => self.ensure_wireguard(subnets, &wireguard),
+            Backend::Udp { port } => self.ensure_relay(subnets, port),
+            Backend::HostGw | Backend::Bgp => Ok(Vec::new()),
         }
     }
 
@@ -205,6 +211,7 @@ impl Engine {
             None => self.choose_programming(subnets, vxlan)?,
         };
         self.base.programming = Some(programming);
+        self.kernel.are_vxlan = true;
         let wanted = layout::vxlan_devices(&self.config, &self.network, &self.node, subnets, vxlan, programming);
         wanted.iter().map(|wanted| ensure_vxlan(&mut self.kernel.netlink, wanted)).collect()
     }

@@ -70,13 +70,14 @@ impl Engine {
     }
 
     pub(super) fn compare(&mut self) -> Result<Comparison, linuxnet::NetlinkError> {
-        let before = self.kernel.netlink.sent();
+        let before = self.kernel.sent();
         let mut have = self.kernel.look()?;
         let (names, mut want) = self.want_all();
         let Some(plan) = &self.plan else { return Ok(Comparison { steps: Vec::new(), names }) };
         want.extend(plan.common.iter().map(|object| (object.clone(), Owner::MAX)));
         have.extend(self.kernel.look_at_forerunners(plan, &want)?);
-        self.metrics.netlink_messages.inc_by(self.kernel.netlink.sent() - before);
+        self.kernel.follow_endpoints(&mut have, &want);
+        self.metrics.netlink_messages.inc_by(self.kernel.sent() - before);
         Ok(Comparison { steps: diff(have, want), names })
     }
 

@@ -1,12 +1,15 @@
 //! What this node has for all others together: its links, and how it sends by them. Pure functions of the configuration.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use linuxnet::link::{Vnis, Vxlan as VxlanLink};
+use linuxnet::wireguard::SecretKey;
 
 use crate::config::{Config, Programming};
 use crate::desired::{Direct, Lane, Means, Object, Plan};
 use crate::event::Device;
-use crate::kernel::VxlanDevice;
+use crate::kernel::{Tunnel, VxlanDevice};
 use crate::network::{Backend, Network, Vxlan};
 use crate::node::{Node, Underlay};
 use crate::peer::vtep_mac;
@@ -69,7 +72,30 @@ pub(super) fn vxlan_name(config: &Config, vxlan: &Vxlan, is_v6: bool) -> String 
     }
 }
 
-/// How this node sends to others, by the links that it has: those of [`vxlan_devices`], in that order.
+/// The links of `ipip`, `wireguard` and `udp`, one for each family, with the addresses that they send from.
+pub(crate) fn tunnels(config: &Config, network: &Network, node: &Node, subnets: &[IpNet]) -> Vec<(Tunnel, IpAddr)> {
+    let v4 = node.v4.as_ref().filter(|_| network.v4.is_some());
+    let v6 = node.v6.as_ref().filter(|_| network.v6.is_some());
+    let tunnel = |underlay: &Underlay| {
+        let is_v6 = underlay.address.is_ipv6();
+        let base = subnets.iter().filter(|net| net.addr().is_ipv6() == is_v6).map(|net| IpNet::from(net.network()));
+        let name = tunnel_name(config, &network.backend, is_v6);
+        (Tunnel { name, mtu: node.mtu(&network.backend), addresses: base.collect() }, underlay.address)
+    };
+    [v4, v6].into_iter().flatten().map(tunnel).collect()
+}
+
+/// flannel's names, or what is configured (for IPv6 with `-v6`).
+fn tunnel_name(config: &Config, backend: &Backend, is_v6: bool) -> String {
+    let name = config.kernel.device.as_deref().unwrap_or(match backend {
+        Backend::WireGuard(_) => "flannel-wg",
+        Backend::Udp { .. } => "flannel0",
+        _ => "flannel.ipip",
+    });
+    if is_v6 { format!("{name}-v6") } else { name.to_owned() }
+}
+
+/// How this node sends to others, by the links that it has: those of [`vxlan_devices`] or [`tunnels`], in that order.
 pub(super) fn plan(
     config: &Config,
     network: &Network,
@@ -90,16 +116,30 @@ pub(super) fn plan(
                 Some(Lane { means, direct: vxlan.direct_routing.then_some(direct) })
             }
             Backend::HostGw => Some(Lane { means: Means::DirectOnly, direct: Some(direct) }),
-            _ => None,
+            Backend::Ipip { direct_routing } => {
+                let means = Means::Ipip { device: devices.next()?.index };
+                Some(Lane { means, direct: direct_routing.then_some(direct) })
+            }
+            Backend::WireGuard(wireguard) => {
+                let (device, psk, keepalive) =
+                    (devices.next()?.index, wireguard.psk.map(SecretKey), wireguard.keepalive);
+                Some(Lane { means: Means::WireGuard { device, psk, keepalive }, direct: None })
+            }
+            Backend::Udp { .. } => Some(Lane { means: Means::Udp { device: devices.next()?.index }, direct: None }),
+            Backend::Bgp => None,
         }
     };
     let v4 = node.v4.as_ref().filter(|_| network.v4.is_some()).and_then(&mut lane);
     let v6 = node.v6.as_ref().filter(|_| network.v6.is_some()).and_then(&mut lane);
+    let v4_net = network.v4.map(|pool| IpNet::V4(pool.network));
+    let v6_net = network.v6.map(|pool| IpNet::V6(pool.network));
     let mut common = Vec::new();
-    if config.kernel.blackhole {
-        let v4 = network.v4.map(|pool| IpNet::V4(pool.network));
-        let v6 = network.v6.map(|pool| IpNet::V6(pool.network));
-        common.extend([v4, v6].into_iter().flatten().map(Object::blackhole));
+    if let Backend::WireGuard(_) = network.backend {
+        let by_link =
+            |(net, lane): (Option<IpNet>, &Option<Lane>)| Some(Object::by_wireguard(net?, lane.as_ref()?.device()?));
+        common.extend([(v4_net, &v4), (v6_net, &v6)].into_iter().filter_map(by_link));
+    } else if config.kernel.blackhole {
+        common.extend([v4_net, v6_net].into_iter().flatten().map(Object::blackhole));
     }
     Plan { v4, v6, common }
 }

@@ -7,7 +7,7 @@ use libcni::error::causes;
 use linuxnet::netlink::Notice;
 use linuxnet::route::PROTOCOL_OVERLAY;
 
-use crate::node::{self, Underlay};
+use crate::node::{self, Node, Underlay};
 use crate::store::Registration;
 
 use super::Engine;
@@ -63,7 +63,7 @@ impl Engine {
     pub(super) fn look_for_underlay(&mut self) {
         let node = node::discover(&self.config.external, &self.network, &self.node.name, self.node.identity);
         let node = match node {
-            Ok(node) => node,
+            Ok(node) => Node { public_key: self.node.public_key, ..node },
             Err(e) => {
                 let why = causes(Some(&e));
                 if self.underlay_fault.as_ref() != Some(&why) {

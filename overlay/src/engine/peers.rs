@@ -175,9 +175,9 @@ impl Engine {
 
     /// Does the steps, and remembers whose failed.
     pub(super) fn program(&mut self, steps: &[(Step, Option<Owner>)], names: &[Name]) -> Result<(), ()> {
-        let before = self.kernel.netlink.sent();
+        let before = self.kernel.sent();
         let failures = self.kernel.apply(steps);
-        self.metrics.netlink_messages.inc_by(self.kernel.netlink.sent() - before);
+        self.metrics.netlink_messages.inc_by(self.kernel.sent() - before);
         if steps.iter().any(|(step, _)| matches!(step.object(), Object::Forward { .. })) {
             // The kernel will tell us of it as if somebody else had done it.
             self.expect_echo();

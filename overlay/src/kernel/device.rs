@@ -7,10 +7,12 @@ use libcni::types::MacAddr;
 use linuxnet::NetlinkError;
 use linuxnet::addr::{self, Dad};
 use linuxnet::link::{self, Dev, Link, LinkError, Vnis, Vxlan};
-use linuxnet::netlink::{Batch, Netlink};
+use linuxnet::netlink::{Batch, Netlink, Request};
 use linuxnet::sysctl::{self, SysctlError};
 
 use crate::event::Device;
+use crate::keys::KeyError;
+use crate::relay::RelayError;
 
 /// A VXLAN link as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +30,8 @@ pub(crate) struct VxlanDevice {
 /// Why a link of ours is not as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
-    #[error("link {name} exists and is no VXLAN link (it is {kind}); hint: kernel.device names another")]
-    Foreign { name: String, kind: String },
+    #[error("link {name} exists and is no {wanted} (it is {kind}); hint: kernel.device names another")]
+    Foreign { name: String, kind: String, wanted: &'static str },
     #[error("link {0} is gone again as soon as it was made")]
     Gone(String),
     #[error(transparent)]
@@ -38,6 +40,10 @@ pub(crate) enum DeviceError {
     Netlink(#[from] NetlinkError),
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 /// What was done to have a link as it should be.
@@ -56,7 +62,7 @@ pub(crate) fn ensure_vxlan(netlink: &mut Netlink, wanted: &VxlanDevice) -> Resul
     let (link, is_new) = match netlink.find_link(&wanted.name)? {
         Some(link) if link.vxlan == Some(wanted.vxlan) => (link, false),
         Some(link) if link.kind != "vxlan" => {
-            return Err(DeviceError::Foreign { name: link.name, kind: link.kind });
+            return Err(DeviceError::Foreign { name: link.name, kind: link.kind, wanted: "VXLAN link" });
         }
         other => {
             if let Some(link) = other {
@@ -86,9 +92,6 @@ fn put_right(netlink: &mut Netlink, link: &Link, wanted: &VxlanDevice) -> Result
     if link.mac != Some(wanted.mac) {
         requests.push(link::set_mac(dev, wanted.mac));
     }
-    if link.mtu != wanted.mtu {
-        requests.push(link::set_mtu(dev, wanted.mtu));
-    }
     if wanted.vxlan.vnis == (Vnis::External { filter: true }) {
         let vnis = netlink.vnis(dev)?;
         requests.extend(
@@ -98,13 +101,28 @@ fn put_right(netlink: &mut Netlink, link: &Link, wanted: &VxlanDevice) -> Result
             requests.push(link::add_vni(dev, wanted.vni));
         }
     }
-    if wanted.addresses.iter().any(|net| net.addr().is_ipv6()) && link.ipv6.is_some_and(|ipv6| ipv6.disabled) {
+    settle(netlink, link, wanted.mtu, &wanted.addresses, requests)
+}
+
+/// Does `requests`, and has the link be up with this MTU (bytes), with these addresses and no others.
+pub(super) fn settle(
+    netlink: &mut Netlink,
+    link: &Link,
+    mtu: u32,
+    addresses: &[IpNet],
+    mut requests: Vec<Request>,
+) -> Result<Vec<String>, DeviceError> {
+    let dev = Dev::from(link);
+    if link.mtu != mtu {
+        requests.push(link::set_mtu(dev, mtu));
+    }
+    if addresses.iter().any(|net| net.addr().is_ipv6()) && link.ipv6.is_some_and(|ipv6| ipv6.disabled) {
         sysctl::ensure(&format!("net/ipv6/conf/{}/disable_ipv6", link.name), "0")?;
     }
     let there: Vec<IpNet> = netlink.addresses(dev)?.into_iter().map(|address| address.net).collect();
-    let strangers = there.iter().filter(|net| !wanted.addresses.contains(net) && !is_link_local(net.addr()));
+    let strangers = there.iter().filter(|net| !addresses.contains(net) && !is_link_local(net.addr()));
     requests.extend(strangers.map(|net| addr::remove(dev, *net)));
-    let missing = wanted.addresses.iter().filter(|net| !there.contains(net));
+    let missing = addresses.iter().filter(|net| !there.contains(net));
     requests.extend(missing.map(|net| addr::add(dev, *net, Dad::Skip)));
     if !link.is_up {
         requests.push(link::set_up(dev));
@@ -113,7 +131,7 @@ fn put_right(netlink: &mut Netlink, link: &Link, wanted: &VxlanDevice) -> Result
     if sysctl::require_writable().is_ok() {
         sysctl::ignore_router_advertisements(&link.name)?;
     }
-    sysctl::enable_forwarding(wanted.addresses.iter().map(IpNet::addr))?;
+    sysctl::enable_forwarding(addresses.iter().map(IpNet::addr))?;
     let changes = requests.iter().map(|request| request.doing().to_owned()).collect();
     requests.into_iter().collect::<Batch>().send(netlink)?;
     Ok(changes)

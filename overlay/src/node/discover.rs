@@ -43,7 +43,7 @@ pub(crate) fn discover(
     let mut view = View::take()?;
     let v4 = network.v4.as_ref().map(|_| view.underlay(external, Family::V4)).transpose()?;
     let v6 = network.v6.as_ref().map(|_| view.underlay(external, Family::V6)).transpose()?;
-    Ok(Node { name: name.to_owned(), v4, v6, identity })
+    Ok(Node { name: name.to_owned(), v4, v6, identity, public_key: None })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

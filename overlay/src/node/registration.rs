@@ -12,8 +12,7 @@ use crate::peer::vtep_mac;
 use crate::store::Registration;
 
 impl Registration {
-    /// What `node` says of itself in `network`, and the subnets that it would like. What WireGuard needs besides, its
-    /// public key, the backend adds.
+    /// What `node` says of itself in `network`, and the subnets that it would like.
     pub(crate) fn of(node: &Node, network: &Network, wanted: Vec<IpNet>) -> Self {
         let v4 = node.v4.as_ref().and_then(|underlay| match underlay.public {
             IpAddr::V4(address) => Some(address),
@@ -36,14 +35,15 @@ impl Registration {
     }
 }
 
-/// As flannel writes it: `{"VNI": 1, "VtepMAC": "0a:…"}`.
+/// As flannel writes it: `{"VNI": 1, "VtepMAC": "0a:…"}`, `{"PublicKey": "TEfL…="}`.
 fn data(node: &Node, backend: &Backend, v6: bool) -> Option<Value> {
     match backend {
         Backend::Vxlan(vxlan) => {
             let mac = vtep_mac(&node.identity, vxlan.vni, v6);
             Some(json!({"VNI": vxlan.vni, "VtepMAC": mac.to_string()}))
         }
-        Backend::HostGw | Backend::Ipip { .. } | Backend::WireGuard(_) | Backend::Udp { .. } | Backend::Bgp => None,
+        Backend::WireGuard(_) => node.public_key.map(|key| json!({"PublicKey": key.to_string()})),
+        Backend::HostGw | Backend::Ipip { .. } | Backend::Udp { .. } | Backend::Bgp => None,
     }
 }
 
@@ -59,6 +59,8 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use linuxnet::wireguard::PublicKey;
+
     use super::*;
     use crate::network::{Vxlan, WireGuard};
 
@@ -79,6 +81,7 @@ mod tests {
             v4: Some(underlay("192.0.2.1", "198.51.100.1", 1500)),
             v6: Some(underlay("2001:db8::1", "2001:db8::1", 1500)),
             identity: [1; 32],
+            public_key: None,
         }
     }
 
@@ -100,6 +103,15 @@ mod tests {
         assert_eq!(claim.v4_data, Some(json!({"VNI": 7, "VtepMAC": mac(false)})));
         assert_eq!(claim.v6_data, Some(json!({"VNI": 7, "VtepMAC": mac(true)})));
         assert_eq!(claim.backend, "vxlan");
+    }
+
+    #[test]
+    fn a_wireguard_node_says_its_key_for_both_families() {
+        let psk = WireGuard { port: 1, port_v6: 2, psk: None, keepalive: 0, mtu: None };
+        let node = Node { public_key: Some(PublicKey([7; 32])), ..node() };
+        let claim = Registration::of(&node, &network(Backend::WireGuard(psk)), Vec::new()).claim;
+        let expected = Some(json!({"PublicKey": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}));
+        assert_eq!((&claim.v4_data, &claim.v6_data), (&expected, &expected));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod cluster;
 mod interop;
 mod joining;
 mod machine;
+mod tunnels;
 
 use serde_json::json;
 
