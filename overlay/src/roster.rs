@@ -6,6 +6,7 @@
 //! one leaves. A change costs O(log n) for each node that it admits, moves or lets wait elsewhere.
 
 mod held;
+mod own;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,25 +19,15 @@ use ipnet::IpNet;
 use libcni::types::MacAddr;
 
 use crate::network::Network;
-use crate::peer::{Peer, Side};
+use crate::peer::Peer;
 use crate::store::{News, Record};
 
 use self::held::{Held, Thing, last};
+pub(crate) use self::own::Own;
 pub(crate) use self::refusal::Refusal;
 
 /// A node's name in the store.
 pub(crate) type Name = Arc<str>;
-
-/// What belongs to this node, and no other may claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Own {
-    /// Its name in the store.
-    pub(crate) name: String,
-    pub(crate) subnets: Vec<IpNet>,
-    /// Where it is reached, and where it sends from.
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) macs: Vec<MacAddr>,
-}
 
 /// A node that others should know differently from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -393,29 +384,5 @@ impl Roster {
             .filter(|(before, change)| *before != change.peer)
             .map(|(_, change)| change)
             .collect()
-    }
-}
-
-impl Own {
-    /// What of another node is this one's.
-    fn conflict(&self, side: &Side) -> Option<Refusal> {
-        let Self { subnets, addresses, macs, .. } = self;
-        let &Side { endpoint: address, .. } = side;
-        if addresses.contains(&address) {
-            return Some(Refusal::OurAddress(address));
-        }
-        if let Some(&ours) = subnets.iter().find(|ours| ours.contains(&address)) {
-            return Some(Refusal::InOurs { address, ours });
-        }
-        if let Some(mac) = side.mac().filter(|mac| macs.contains(mac)) {
-            return Some(Refusal::OurMac(mac));
-        }
-        side.subnets.iter().find_map(|&subnet| {
-            let overlap = subnets.iter().find(|ours| ours.contains(&subnet) || subnet.contains(*ours));
-            let covered = addresses.iter().find(|address| subnet.contains(*address));
-            overlap
-                .map(|&ours| Refusal::OurSubnet { subnet, ours })
-                .or_else(|| covered.map(|&address| Refusal::CoversUs { subnet, address }))
-        })
     }
 }

@@ -3,6 +3,7 @@
 mod bed;
 mod host_gw;
 mod nexthops;
+mod reach;
 mod repair;
 mod restart;
 mod takeover;

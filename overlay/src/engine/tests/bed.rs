@@ -59,6 +59,21 @@ impl Bed {
         Some(bed)
     }
 
+    /// Two namespaces with one underlay: 192.0.2.1 and 192.0.2.2, fd00::1 and fd00::2.
+    pub(super) fn pair() -> Option<[Self; 2]> {
+        let (one, other) = (Self::new()?, Self::new()?);
+        other.run("ip link delete e0");
+        one.run("ip link delete e0");
+        let there = other.path("host").display().to_string();
+        one.run(&format!("ip link add e0 type veth peer name e0 netns {there}"));
+        for (bed, n) in [(&one, 1), (&other, 2)] {
+            bed.run("ip link set e0 up");
+            bed.run(&format!("ip address add 192.0.2.{n}/24 dev e0"));
+            bed.run(&format!("ip address add fd00::{n}/64 dev e0 nodad"));
+        }
+        Some([one, other])
+    }
+
     /// Lays the underlay.
     pub(super) fn lay(&self) {
         self.run("ip link add e0 type veth peer name e1");
@@ -97,10 +112,15 @@ impl Bed {
 
     /// An engine that has heard nothing yet.
     pub(super) fn start(&self, config: Config, network: Network) -> Running {
+        self.start_as(config, network, 7)
+    }
+
+    /// The machine whose identity is this byte.
+    pub(super) fn start_as(&self, config: Config, network: Network, identity: u8) -> Running {
         let metrics = Arc::new(Metrics::new());
         let (queue, events) = mpsc::channel();
         let external = config.external.clone();
-        let node = self.host.within(|| discover(&external, &network, "us", [7; 32])).unwrap().unwrap();
+        let node = self.host.within(|| discover(&external, &network, "us", [identity; 32])).unwrap().unwrap();
         let (registration, seen) = watch::channel(Registration::of(&node, &network, Vec::new()));
         let setup =
             Setup { config, network, node, registration, metrics: metrics.clone(), events, queue: queue.clone() };
