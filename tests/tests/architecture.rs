@@ -67,6 +67,22 @@ fn a_plugin_never_depends_on_a_plugin() {
 }
 
 #[test]
+fn overlayd_knows_one_plugin_and_nobody_knows_overlayd() {
+    let plugins = [crates_in("plugins"), crates_in("ipam")].concat();
+    for name in dependencies(&root().join("overlay/Cargo.toml")) {
+        let is_allowed = name == "vxlan-delegate" || (!plugins.contains(&name) && name != "cnitool");
+        assert!(is_allowed, "overlayd must not depend on {name}");
+        assert_ne!(name, "rtnetlink", "only linuxnet speaks to the kernel");
+    }
+    let folders = [("", "libcni"), ("", "linuxnet"), ("", "cnitool"), ("", "tests")].map(|(f, n)| (f, n.to_owned()));
+    let of = |folder| crates_in(folder).into_iter().map(move |name| (folder, name));
+    for (folder, name) in folders.into_iter().chain(of("plugins")).chain(of("ipam")) {
+        let dependencies = dependencies(&root().join(folder).join(&name).join("Cargo.toml"));
+        assert!(!dependencies.contains(&"overlayd".to_owned()), "{name} must not depend on overlayd");
+    }
+}
+
+#[test]
 fn a_plugins_main_is_one_line_and_its_files_have_their_names() {
     let folders = crates_in("plugins")
         .into_iter()

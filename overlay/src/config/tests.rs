@@ -276,3 +276,29 @@ fn mistakes_in_flags_and_variables_name_them() {
             .starts_with("--healthz-port: invalid value \"x:1\", expected an address")
     );
 }
+
+/// The documents of this crate.
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_readmes_configuration_is_right_and_all_its_keys_are_known() {
+    let blocks: Vec<&str> = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        read(block, "", &[]).unwrap_or_else(|e| panic!("{}\n{block}", causes(Some(&e))));
+    }
+    // Every flag of the program stands in the README, and the reverse.
+    let help = args::usage();
+    for line in help.lines().filter_map(|line| line.strip_prefix("  --")) {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(
+            README.contains(&format!("`--{name}`")) || README.contains(&format!("`-{name}`")) || name == "config",
+            "--{name}"
+        );
+    }
+    let section = README.split("## flannel's flags").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    for name in section.split("`--").skip(1).filter_map(|rest| rest.split(['`', '=', ' ']).next()) {
+        assert!(help.contains(&format!("  --{name} ")), "--{name}");
+    }
+}
