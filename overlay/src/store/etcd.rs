@@ -30,13 +30,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::client::Client;
 use self::contact::{Contact, Who};
 pub(crate) use self::error::EtcdError;
 use self::layout::Layout;
-use self::member::{Listing, Own, Place};
+use self::member::{Ensured, Listing, Own, Place};
 use self::messages::RangeResponse;
 use self::watcher::{Shared, Watcher};
 use crate::claim::Claim;
@@ -53,8 +53,10 @@ pub(crate) const LEASE_TTL_SECONDS: RangeInclusive<u64> = 5..=365 * 24 * 60 * 60
 const RENEWAL_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often the certificates are looked at, and a silent server is asked whether it is still there.
 const CHECK: Duration = Duration::from_secs(30);
-/// Between two looks after this node's key, at least: somebody may be writing it again and again.
+/// After this node's key was lost, until the next look: somebody may be writing it again and again. The first time, and at
+/// most.
 const LOOK_MIN: Duration = Duration::from_secs(1);
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// The table `[store.etcd]`; flannel's flags `--etcd-…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +116,7 @@ pub(crate) async fn network(conf: &EtcdConf, metrics: &Arc<Metrics>, waiting: im
             Err(error) => libcni::error::causes(Some(&error)),
         };
         if error != told {
+            tracing::warn!(reason = error, "the cluster's network is not known yet");
             told.clone_from(&error);
             waiting(error);
         }
@@ -208,25 +211,33 @@ impl Join<'_> {
 /// do to it is made good.
 async fn keep(place: &Place, shared: &Shared, mut us: watch::Receiver<Registration>) {
     let mut pause = for_servers();
+    let mut quarrel = Pauses::new(LOOK_MIN, LOOK_MAX);
+    let mut lost = Instant::now();
     loop {
         let renewal = sleep(about((place.ttl / 3).min(RENEWAL_MAX)));
         first(renewal, first(shared.look.notified(), changed(&mut us))).await;
-        loop {
+        let was_lost = loop {
             let registration = us.borrow_and_update().clone();
             match place.ensure(&shared.own(), &registration).await {
-                Ok(own) => {
+                Ok(Ensured { own, was_lost }) => {
                     shared.contact.found(Who::Member);
                     shared.set_own(own);
                     pause.reset();
-                    break;
+                    break was_lost;
                 }
                 Err(error) => {
                     shared.contact.lost(Who::Member, &error);
                     sleep(pause.next()).await;
                 }
             }
+        };
+        if was_lost {
+            if lost.elapsed() > 2 * LOOK_MAX {
+                quarrel.reset();
+            }
+            lost = Instant::now();
+            sleep(quarrel.next().min(place.ttl / 3)).await;
         }
-        sleep(LOOK_MIN).await;
     }
 }
 

@@ -52,7 +52,7 @@ fn flannel_s_nodes_are_replaced_one_by_one_under_running_pings() {
         let pings = Pings::start(&pods);
         pings.wait_for(5);
         assert_eq!(flannels.remove(&number).expect("flanneld").stop(), Some(0));
-        overlayds.push(machine.overlayd(&configuration));
+        overlayds.insert(0, machine.overlayd(&configuration));
         wait_until("overlayd took over", || machine.sh("ip route show proto 79").lines().count() == 3);
         wait_until("nothing of flannel's is left", || leftovers(machine).is_empty());
         pings.wait_for(15);
@@ -62,6 +62,15 @@ fn flannel_s_nodes_are_replaced_one_by_one_under_running_pings() {
     assert_eq!(self::subnets(&etcd), subnets, "each has the subnet that it had");
     assert_all_reach(&pods.iter().collect::<Vec<_>>());
     assert!(overlayds.iter_mut().all(Process::is_alive));
+
+    // And back: the one that was taken over last.
+    let machine = &machines[1];
+    assert_eq!(overlayds.remove(0).stop(), Some(0));
+    let file = machine.configure(&configuration);
+    machine.ours("overlayd", &format!("cleanup --config {}", file.display())).expect("cleanup");
+    let _flannel = start_flanneld(&flanneld, machine, &etcd);
+    wait_until("flanneld has its way to the others again", || reach(&pods));
+    assert_eq!(self::subnets(&etcd), subnets);
 }
 
 /// The real one.

@@ -134,12 +134,20 @@ impl Machine {
         self.write("overlayd.toml", &toml::to_string(&configuration).expect("TOML"))
     }
 
+    /// A program of ours on the machine; what it prints.
+    ///
+    /// # Errors
+    /// What it wrote to stderr.
+    pub(crate) fn ours(&self, program: &str, arguments: &str) -> Result<String, String> {
+        self.run(&format!("{} {arguments}", binaries().plugin(program).display()))
+    }
+
     /// `cnitool`, with these arguments.
     ///
     /// # Errors
     /// What it wrote to stderr.
     pub(crate) fn cnitool(&self, arguments: &str) -> Result<String, String> {
-        self.run(&format!("{} {arguments}", binaries().plugin("cnitool").display()))
+        self.ours("cnitool", arguments)
     }
 
     /// A new container, attached to the network [`NETWORK`] as the conflist says.

@@ -38,6 +38,14 @@ impl Own {
     }
 }
 
+/// What this node has after a look.
+#[derive(Debug)]
+pub(super) struct Ensured {
+    pub(super) own: Own,
+    /// It was not what this node had written.
+    pub(super) was_lost: bool,
+}
+
 /// All nodes at a revision.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -200,21 +208,35 @@ impl Place {
     ///
     /// # Errors
     /// [`EtcdError`].
-    pub(super) async fn ensure(&self, own: &Own, us: &Registration) -> Result<Own, EtcdError> {
+    pub(super) async fn ensure(&self, own: &Own, us: &Registration) -> Result<Ensured, EtcdError> {
         let is_alive = own.lease == 0 || !self.renew(own.lease).await?.is_zero();
         let range: RangeResponse = self.client.call("/v3/kv/range", &messages::one(&own.key)).await?;
-        let Some(kv) = range.kvs.into_iter().next().filter(|kv| is_alive && own.wrote(kv)) else {
-            tracing::warn!(key = self.layout.name(own.key.as_bytes()), "this node's key was lost or changed");
-            return Ok(self.acquire(us, &own.subnets).await?.0);
-        };
-        let now = Own { value: layout::value(&us.claim), ..own.clone() };
-        if now != *own {
-            match self.write(&now, kv.mod_revision).await {
-                Err(EtcdError::Collision { .. }) => return Ok(self.acquire(us, &own.subnets).await?.0),
-                written => written?,
+        let found = range.kvs.into_iter().next();
+        let key = self.layout.name(own.key.as_bytes());
+        match &found {
+            Some(kv) if is_alive && own.wrote(kv) => {
+                let now = Own { value: layout::value(&us.claim), ..own.clone() };
+                if now == *own || self.is_written(&now, kv.mod_revision).await? {
+                    return Ok(Ensured { own: now, was_lost: false });
+                }
             }
+            Some(_) => tracing::warn!(
+                key,
+                hint = "does flanneld still run here, or has another node this address?",
+                "somebody changed this node's key"
+            ),
+            None => tracing::warn!(key, "this node's key is gone"),
         }
-        Ok(now)
+        Ok(Ensured { own: self.acquire(us, &own.subnets).await?.0, was_lost: true })
+    }
+
+    /// Writes the key as long as it was last changed at `revision`; false: somebody was quicker.
+    async fn is_written(&self, own: &Own, revision: i64) -> Result<bool, EtcdError> {
+        match self.write(own, revision).await {
+            Ok(()) => Ok(true),
+            Err(EtcdError::Collision { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives the subnets of the node with `claim`'s address back; those that it had. What an operator reserved stays
