@@ -209,6 +209,7 @@ impl Engine {
             Event::Reload(config) => {
                 self.agenda.set_interval(config.kernel.check);
                 self.config = *config;
+                self.agenda.underlay_in(Duration::ZERO);
                 self.agenda.base_in(Duration::ZERO);
             }
             Event::Ask(ask) => self.answer(ask),

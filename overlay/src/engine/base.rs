@@ -1,6 +1,6 @@
 //! What is there for all nodes together: our links, the plan, what this node says of itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use libcni::error::causes;
@@ -32,6 +32,10 @@ pub(super) struct Base {
     /// Why something of it is missing.
     pub(super) fault: Option<String>,
     pub(super) pauses: Pauses,
+    /// Our links are there.
+    pub(super) has_links: bool,
+    /// When that was looked at.
+    looked: Option<Instant>,
     /// Of WireGuard, once it was read.
     pub(super) private_key: Option<SecretKey>,
     nft: Option<Nfnetlink>,
@@ -42,10 +46,21 @@ pub(super) struct Base {
 impl Default for Base {
     fn default() -> Self {
         let pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(10));
-        Self { programming: None, fault: None, pauses, private_key: None, nft: None, masquerade: None }
+        Self {
+            programming: None,
+            fault: None,
+            pauses,
+            has_links: false,
+            looked: None,
+            private_key: None,
+            nft: None,
+            masquerade: None,
+        }
     }
 }
 
+/// So long nothing was changed where nobody fights with us.
+const CALM: Duration = Duration::from_millis(500);
 /// A number for the test whether the kernel can; none of those that are given out.
 const TRIAL_ID: u32 = 78_999_999;
 
@@ -62,9 +77,16 @@ impl Engine {
         self.ensure_base();
     }
 
+    /// The kernel told of a change of a link of ours: it is looked at now, or, where somebody keeps changing it, soon.
+    pub(super) fn base_changed(&mut self) {
+        let is_fight = self.base.looked.is_some_and(|at| at.elapsed() < CALM);
+        self.agenda.base_in(if is_fight { CALM / 5 } else { Duration::ZERO });
+    }
+
     /// Has links, rules and files be as they should be; what fails is told once, and tried again.
     pub(super) fn ensure_base(&mut self) {
         let Some(subnets) = self.subnets.clone() else { return };
+        self.base.looked = Some(Instant::now());
         match self.try_base(&subnets) {
             Ok(()) => {
                 self.base.pauses.reset();
@@ -84,15 +106,16 @@ impl Engine {
     }
 
     fn try_base(&mut self, subnets: &[IpNet]) -> Result<(), String> {
-        let changes = self.roster.set_own(self.own(subnets));
         let is_first = self.plan.is_none();
+        let had_links = std::mem::replace(&mut self.base.has_links, false);
         let devices = self.ensure_devices(subnets).map_err(|e| causes(Some(&e)))?;
+        self.base.has_links = true;
         if !is_first {
             for ensured in &devices {
                 self.tell_of_device(ensured);
             }
         }
-        let is_new = devices.iter().any(|ensured| ensured.is_new);
+        let is_new = !had_links || devices.iter().any(|ensured| ensured.is_new);
         // Without it nodes are reached all the same.
         let masquerade = self.ensure_masquerade(subnets);
         self.kernel.devices = devices.into_iter().map(|ensured| ensured.device).collect();
@@ -101,7 +124,8 @@ impl Engine {
         let is_different = self.plan.as_ref() != Some(&plan);
         self.plan = Some(plan);
         self.metrics.mtu.set(self.mtu().into());
-        self.change(changes, std::time::Instant::now());
+        let changes = self.roster.set_own(self.own(subnets));
+        self.change(changes, Instant::now());
         if is_new || is_different {
             // What was on a link that is gone is gone with it.
             self.check(Occasion::News);

@@ -37,7 +37,7 @@ pub(super) struct Comparison {
 impl Engine {
     /// Compares, and puts right what is different.
     pub(super) fn check(&mut self, occasion: Occasion) {
-        if self.plan.is_none() || !self.knows_peers {
+        if self.plan.is_none() || !self.base.has_links || !self.knows_peers {
             return;
         }
         let start = Instant::now();

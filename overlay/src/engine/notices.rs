@@ -24,12 +24,12 @@ impl Engine {
                 Notice::Lost => {
                     tracing::warn!("changes of the kernel were lost, all is looked at");
                     self.agenda.underlay_in(Duration::ZERO);
-                    self.agenda.base_in(Duration::ZERO);
+                    self.base_changed();
                     self.agenda.notice(false);
                 }
                 Notice::Link(link) | Notice::Address(link) => {
                     if self.is_ours(link) {
-                        self.agenda.base_in(Duration::ZERO);
+                        self.base_changed();
                         self.agenda.notice(false);
                     } else if self.underlay_fault.is_some() || self.underlays().any(|there| there.link == link) {
                         self.agenda.underlay_in(UNDERLAY_PAUSE);

@@ -48,7 +48,7 @@ impl Engine {
         if changes.is_empty() {
             return;
         }
-        if self.plan.is_none() || !self.is_synchronised {
+        if self.plan.is_none() || !self.base.has_links || !self.is_synchronised {
             // All will be compared when that is possible.
             self.adopt(changes);
             return;
@@ -93,6 +93,9 @@ impl Engine {
                 if let Some(at) = old.trouble.and_then(|trouble| trouble.next) {
                     self.agenda.forget_retry(at, &name);
                 }
+            }
+            if peer.is_none() {
+                self.metrics.errors.remove(&OfPeer { peer: cut(&name) });
             }
             if let Some(peer) = peer {
                 self.metrics.mtu_mismatches.inc_by(self.mismatch(&peer));
