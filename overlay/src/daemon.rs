@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use crate::args::Sources;
-use crate::config::{self, Config, StoreConf};
+use crate::config::{self, Config, KernelConf, StoreConf};
 use crate::event::Event;
 use crate::http::{self, HttpError};
 use crate::log;
@@ -221,19 +221,22 @@ fn changed(present: &Config, wanted: Config) -> Config {
         ("network", present.network != wanted.network),
         ("store", present.store != wanted.store),
         ("log", present.log != wanted.log),
+        ("kernel.device", present.kernel.device != wanted.kernel.device),
+        ("kernel.programming", present.kernel.programming != wanted.kernel.programming),
+        ("kernel.receive_buffer", present.kernel.receive_buffer != wanted.kernel.receive_buffer),
     ];
     for (key, differs) in fixed {
         if differs {
             tracing::warn!(key, "this change needs a restart of overlayd");
         }
     }
-    let (is_masquerade, is_kernel) = (present.masquerade != wanted.masquerade, present.kernel != wanted.kernel);
-    let is_external = present.external != wanted.external;
+    let kernel =
+        KernelConf { check: wanted.kernel.check, blackhole: wanted.kernel.blackhole, ..present.kernel.clone() };
     tracing::info!(
-        masquerade = is_masquerade,
-        kernel = is_kernel,
-        external = is_external,
+        masquerade = present.masquerade != wanted.masquerade,
+        kernel = present.kernel != kernel,
+        external = present.external != wanted.external,
         "the configuration was read again"
     );
-    Config { external: wanted.external, masquerade: wanted.masquerade, kernel: wanted.kernel, ..present.clone() }
+    Config { external: wanted.external, masquerade: wanted.masquerade, kernel, ..present.clone() }
 }

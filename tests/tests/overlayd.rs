@@ -183,10 +183,13 @@ fn sighup_changes_what_can_change_and_a_mistake_changes_nothing() {
     bed.wait_ready();
     let has_blackhole = || bed.node.host.sh("ip route show type blackhole").contains("10.42.0.0/16");
     assert!(!has_blackhole());
-    bed.configure("[kernel]\nblackhole = true\n[masquerade]\n");
+    bed.configure("[kernel]\nblackhole = true\n[masquerade]\n[external]\npublic_ip = \"198.51.100.7\"\n");
     overlayd.signal(Signal::SIGHUP);
     eventually("a blackhole", has_blackhole);
     eventually("masquerading", || bed.node.host.sh("nft list tables").contains("inet overlayd"));
+    eventually("the others are told the new address", || {
+        fs::read_to_string(bed.path("nodes/n1.toml")).is_ok_and(|own| own.contains("198.51.100.7"))
+    });
     bed.configure("[masquerade]\nexcept = [\"x\"]\n");
     overlayd.signal(Signal::SIGHUP);
     eventually("the mistake is told", || {
@@ -194,8 +197,12 @@ fn sighup_changes_what_can_change_and_a_mistake_changes_nothing() {
             || overlayd.log().contains("masquerade.except: invalid value \"x\", expected a list of networks")
     });
     assert!(has_blackhole());
-    bed.configure("log_format = \"json\"\n");
-    assert_eq!(bed.overlay(&["status"]).code, 0);
+    bed.configure("[kernel]\ndevice = \"other\"\n");
+    overlayd.signal(Signal::SIGHUP);
+    eventually("what needs a restart is told", || {
+        overlayd.log().contains("this change needs a restart of overlayd key=\"kernel.device\"")
+    });
+    eventually("the blackhole is gone", || !has_blackhole());
     assert_eq!(overlayd.stop(), Some(0));
 }
 
