@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::bgp::BgpConf;
 use crate::network::Network;
 use crate::store::etcd::EtcdConf;
 use crate::store::file::FileConf;
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     /// `[masquerade]`; none: nothing is masqueraded.
     pub(crate) masquerade: Option<MasqueradeConf>,
     pub(crate) kernel: KernelConf,
+    /// `[bgp]`, of the backend `bgp` alone.
+    pub(crate) bgp: BgpConf,
     pub(crate) log: Log,
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum Means {
     },
     /// Not at all: `host-gw`.
     DirectOnly,
+    /// By routes that are not ours: BIRD's.
+    ByBgp,
 }
 
 /// The segment that this node is on.
@@ -141,6 +143,7 @@ impl Lane {
                 objects.push(wireguard::peer(device, *key, endpoint, psk, keepalive, &side.subnets));
             }
             (Means::Udp { device }, _) => udp::objects(device, side, objects),
+            (Means::ByBgp, _) => {}
             (Means::DirectOnly, _) => return Err(Unreachable::OffLink(side.endpoint)),
             (Means::Neighbours { .. } | Means::Nexthops { .. } | Means::WireGuard { .. }, _) => {
                 return Err(Unreachable::NoData(side.endpoint));
@@ -162,7 +165,7 @@ impl Lane {
             | Means::Ipip { device }
             | Means::WireGuard { device, .. }
             | Means::Udp { device } => Some(device),
-            Means::DirectOnly => None,
+            Means::DirectOnly | Means::ByBgp => None,
         }
     }
 }

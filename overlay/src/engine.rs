@@ -3,6 +3,7 @@
 mod agenda;
 mod answers;
 mod base;
+mod bird;
 mod check;
 mod layout;
 mod listen;
@@ -38,6 +39,7 @@ use crate::store::{News, Registration};
 
 use self::agenda::{Agenda, Task};
 use self::base::Base;
+use self::bird::Speaker;
 use self::check::Occasion;
 use self::peers::{Programmed, Trouble};
 pub(crate) use self::tunnels::public_key;
@@ -93,6 +95,8 @@ struct Engine {
     /// This node's subnets, once they are known.
     subnets: Option<Vec<IpNet>>,
     base: Base,
+    /// Of the backend `bgp`.
+    speaker: Speaker,
     /// How nodes are sent to; none before our links are there.
     plan: Option<Plan>,
     roster: Roster,
@@ -161,6 +165,7 @@ impl Engine {
             snapshots,
             subnets: None,
             base: Base::default(),
+            speaker: Speaker::default(),
             plan: None,
             peers: BTreeMap::new(),
             unreachable: Vec::new(),
@@ -203,7 +208,10 @@ impl Engine {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Store(news, at) => self.hear(news, at),
+            Event::Store(news, at) => {
+                self.hear(news, at);
+                self.bird_is_behind();
+            }
             Event::Kernel(notices) => self.notice(&notices),
             Event::Firewall => self.agenda.firewall_in(FIREWALL_PAUSE),
             Event::Reload(config) => {
@@ -212,6 +220,7 @@ impl Engine {
                 self.agenda.underlay_in(Duration::ZERO);
                 self.agenda.base_in(Duration::ZERO);
             }
+            Event::Bird(fault) => self.bird_said(fault),
             Event::Ask(ask) => self.answer(ask),
             Event::Stop => self.is_stopping = true,
             // It is known, or there would be no engine.
@@ -226,7 +235,11 @@ impl Engine {
                 self.check(Occasion::Check);
             }
             Task::Base | Task::Firewall => self.ensure_base(),
-            Task::Underlay => self.look_for_underlay(),
+            Task::Underlay => {
+                self.look_for_underlay();
+                self.bird_is_behind();
+            }
+            Task::Bird => self.tell_bird(),
             Task::Snapshot => self.write_snapshot(),
             Task::Restore => self.restore(),
             Task::Retry(name) => self.retry(&name),
@@ -296,6 +309,7 @@ impl Engine {
         }
         reasons.extend(self.underlay_fault.clone());
         reasons.extend(self.base.fault.clone());
+        reasons.extend(self.bird_fault().map(str::to_owned));
         if !self.knows_peers {
             reasons.push("the store told of no nodes yet".to_owned());
         } else if !self.is_synchronised {
@@ -306,7 +320,7 @@ impl Engine {
 
     fn tell_state(&mut self) {
         let has_base = self.subnets.is_some() && self.base.fault.is_none() && self.underlay_fault.is_none();
-        let is_ready = has_base && self.knows_peers && self.is_synchronised;
+        let is_ready = has_base && self.knows_peers && self.is_synchronised && self.bird_fault().is_none();
         if is_ready != self.was_ready {
             self.was_ready = is_ready;
             tracing::info!(ready = is_ready, reasons = self.not_ready().join("; "), "readiness");

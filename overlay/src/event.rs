@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Kernel(BTreeSet<Notice>),
     /// The firewall was changed.
     Firewall,
+    /// BIRD has the newest file of nodes, or why not.
+    Bird(Option<String>),
     /// The cluster's network is known now, where it is the store that has it: before the engine begins, and never again.
     Network(Box<Network>),
     /// The configuration was read again (SIGHUP).

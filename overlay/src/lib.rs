@@ -22,6 +22,7 @@ use libcni::error;
 use crate::args::Command;
 
 mod args;
+mod bgp;
 mod claim;
 mod cleanup;
 mod config;

@@ -98,7 +98,7 @@ impl Startup {
                 Ok(Event::Reload(config)) => self.config = *config,
                 Ok(Event::Ask(ask)) => self.answer(ask, &reason),
                 Ok(Event::Stop) | Err(_) => return Ok(None),
-                Ok(Event::Store(..) | Event::Kernel(_) | Event::Firewall) => {}
+                Ok(Event::Store(..) | Event::Kernel(_) | Event::Firewall | Event::Bird(_)) => {}
             }
         }
     }

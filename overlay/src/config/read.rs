@@ -12,6 +12,7 @@ use regex_lite::Regex;
 
 use super::{Config, External, KernelConf, Log, MasqueradeConf, Programming, StoreConf};
 use crate::args::Sources;
+use crate::bgp::BgpConf;
 use crate::network::Network;
 use crate::settings::{SettingError, Settings};
 use crate::store::etcd::{EtcdConf, LEASE_TTL_SECONDS, Password};
@@ -118,6 +119,7 @@ fn understand(settings: &mut Settings) -> Result<Config, SettingError> {
         store: store_conf(settings)?,
         masquerade: masquerade(settings)?,
         kernel: kernel(settings)?,
+        bgp: bgp(settings)?,
         log: log(settings)?,
     })
 }
@@ -273,6 +275,21 @@ fn kernel(settings: &mut Settings) -> Result<KernelConf, SettingError> {
         check: Duration::from_secs(settings.number("kernel.check_seconds", 1..=86_400)?.unwrap_or(CHECK_SECONDS)),
         blackhole: settings.boolean("kernel.blackhole")?.unwrap_or(false),
         receive_buffer: settings.number("kernel.receive_buffer", 1024..=1 << 30)?.unwrap_or(RECEIVE_BUFFER),
+    })
+}
+
+fn bgp(settings: &mut Settings) -> Result<BgpConf, SettingError> {
+    let default = BgpConf::default();
+    let reflectors = settings.list("bgp.reflectors", "a list of addresses of route reflectors", parse::<IpAddr>)?;
+    Ok(BgpConf {
+        // RFC 7607, RFC 6793: 0 is nobody's.
+        number: settings.number("bgp.as", 1..=u64::from(u32::MAX))?.unwrap_or(default.number),
+        include: path(settings, "bgp.include")?.unwrap_or(default.include),
+        socket: path(settings, "bgp.socket")?.unwrap_or(default.socket),
+        reflectors: reflectors.unwrap_or_default(),
+        // RFC 4271: not one or two; 0 would be for ever.
+        hold_seconds: settings.number("bgp.hold_seconds", 3..=65_535)?.unwrap_or(default.hold_seconds),
+        connect_seconds: settings.number("bgp.connect_seconds", 1..=3_600)?.unwrap_or(default.connect_seconds),
     })
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Task {
     Firewall,
     /// Look for the external interface.
     Underlay,
+    /// Tell BIRD of the nodes.
+    Bird,
     /// Write the snapshot.
     Snapshot,
     /// Without news from the store, begin with the snapshot.
@@ -40,6 +42,7 @@ pub(super) struct Agenda {
     base: Option<Instant>,
     firewall: Option<Instant>,
     underlay: Option<Instant>,
+    bird: Option<Instant>,
     snapshot: Option<Instant>,
     restore: Option<Instant>,
     retries: BTreeSet<(Instant, Name)>,
@@ -56,6 +59,7 @@ impl Agenda {
             base: None,
             firewall: None,
             underlay: None,
+            bird: None,
             snapshot: None,
             restore: None,
             retries: BTreeSet::new(),
@@ -71,7 +75,7 @@ impl Agenda {
 
     /// When something is to be done next.
     pub(super) fn next(&self) -> Instant {
-        let dates = [self.base, self.firewall, self.underlay, self.snapshot, self.restore];
+        let dates = [self.base, self.firewall, self.underlay, self.bird, self.snapshot, self.restore];
         dates.into_iter().chain([self.retries.first().map(|(at, _)| *at)]).flatten().fold(self.check, Instant::min)
     }
 
@@ -90,6 +94,8 @@ impl Agenda {
             // Until it is done.
             self.check = now + self.interval;
             Some(Task::Check)
+        } else if is_due(&mut self.bird) {
+            Some(Task::Bird)
         } else if is_due(&mut self.snapshot) {
             Some(Task::Snapshot)
         } else if self.retries.first().is_some_and(|(at, _)| *at <= now) {
@@ -126,6 +132,10 @@ impl Agenda {
 
     pub(super) fn underlay_in(&mut self, pause: Duration) {
         earlier(&mut self.underlay, pause);
+    }
+
+    pub(super) fn bird_in(&mut self, pause: Duration) {
+        earlier(&mut self.bird, pause);
     }
 
     pub(super) fn snapshot_in(&mut self, pause: Duration) {

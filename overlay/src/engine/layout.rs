@@ -115,6 +115,7 @@ pub(super) fn plan(
                 };
                 Some(Lane { means, direct: vxlan.direct_routing.then_some(direct) })
             }
+            Backend::Bgp => Some(Lane { means: Means::ByBgp, direct: None }),
             Backend::HostGw => Some(Lane { means: Means::DirectOnly, direct: Some(direct) }),
             Backend::Ipip { direct_routing } => {
                 let means = Means::Ipip { device: devices.next()?.index };
@@ -126,7 +127,6 @@ pub(super) fn plan(
                 Some(Lane { means: Means::WireGuard { device, psk, keepalive }, direct: None })
             }
             Backend::Udp { .. } => Some(Lane { means: Means::Udp { device: devices.next()?.index }, direct: None }),
-            Backend::Bgp => None,
         }
     };
     let v4 = node.v4.as_ref().filter(|_| network.v4.is_some()).and_then(&mut lane);

@@ -106,6 +106,7 @@ impl Bed {
                 blackhole: false,
                 receive_buffer: 4 << 20,
             },
+            bgp: crate::bgp::BgpConf::default(),
             log: Log { level: tracing::Level::INFO, json: false },
         }
     }
