@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::install::Placement;
+
 const EXIT_CODES: &str = "\
 Environment:
   NETCONFPATH    directory of network configurations (default /etc/cni/net.d)
@@ -20,7 +22,7 @@ Exit codes:
   1  a plugin failed; its code, message and causes are on stderr
   2  the command line is wrong
   3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
-  4  what was attached cannot be remembered or recalled (the cache directory), or output failed
+  4  what was attached cannot be remembered or recalled (the cache directory), a file cannot be installed, or output failed
   5  status: the network is not ready (codes 50 and 51); overlay status: this node is not, or overlayd does not answer
   6  overlay diff, overlay explain: something is not as it should be";
 
@@ -65,8 +67,17 @@ pub(crate) enum Command {
     Validate(NetworkArg),
     /// List the attachments in the cache
     Attachments(AttachmentsOptions),
+    /// Put plugins and configurations where a container runtime looks for them, each by rename
+    Install(InstallOptions),
     /// Ask overlayd, the overlay's daemon, how it is on this node
     Overlay(OverlayOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallOptions {
+    /// A file and its new path, or a directory and the one that its files are to be in
+    #[arg(value_name = "FROM=TO", required = true, value_parser = Placement::parse)]
+    pub(crate) placements: Vec<Placement>,
 }
 
 /// A network and a namespace; the Go tool ignores further arguments, and so do we.

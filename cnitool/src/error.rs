@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use libcni::ErrorCode;
 use libcni::runtime::{CacheError, ConflistError, LoadError, PluginFault, RuntimeError};
 use libcni::socket::AskError;
+use libcni::store::StoreError;
 use libcni::types::ArgsError;
 
 /// Exit codes, as `--help` lists them.
@@ -40,6 +41,8 @@ pub(crate) enum ToolError {
         path.display()
     )]
     UnknownAttachment { network: String, path: PathBuf, reason: String },
+    #[error(transparent)]
+    Install(#[from] StoreError),
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
     #[error("overlayd cannot be asked")]
@@ -63,7 +66,7 @@ impl ToolError {
             | Self::IfName(..)
             | Self::Netns { .. } => CONFIGURATION,
             Self::Runtime(fault) => runtime_exit_code(fault),
-            Self::Cache(_) | Self::UnknownAttachment { .. } | Self::Output(_) => STATE,
+            Self::Cache(_) | Self::UnknownAttachment { .. } | Self::Install(_) | Self::Output(_) => STATE,
             Self::Overlayd(_) | Self::OverlaydAnswer(_) | Self::NodeNotReady => NOT_READY,
             Self::OverlayFault => OVERLAY_FAULT,
         }
@@ -100,6 +103,7 @@ impl ToolError {
             | Self::UnusableArgs(_)
             | Self::IfName(..)
             | Self::Netns { .. }
+            | Self::Install(_)
             | Self::Output(_) => None,
         }
     }

@@ -5,6 +5,7 @@ mod attach;
 mod collect;
 mod error;
 mod inspect;
+mod install;
 mod overlay;
 mod report;
 mod session;
@@ -58,6 +59,7 @@ fn execute(cli: &Cli, env: &Env, stdout: &mut dyn Write, stderr: &mut dyn Write)
         Command::Version => inspect::version(&mut session),
         Command::Validate(network) => inspect::validate(&mut session, &network.network),
         Command::Attachments(options) => inspect::attachments(&mut session, options.json),
+        Command::Install(options) => install::install(&mut session, &options.placements),
         Command::Overlay(options) => overlay::ask(&mut session, options),
     }
 }

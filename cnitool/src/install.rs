@@ -1,0 +1,123 @@
+//! Puts plugins and configurations where a container runtime looks for them, for images without a shell.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use libcni::store::{self, StoreError};
+
+use crate::error::ToolError;
+use crate::session::Session;
+
+/// `FROM=TO`: a file and its new path, or a directory and the one that its files are to be in.
+#[derive(Clone, Debug)]
+pub(crate) struct Placement {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Placement {
+    /// Reads an argument.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok(Self { from: from.into(), to: to.into() }),
+            _ => Err("expected FROM=TO, such as /opt/cni/bin=/host/opt/cni/bin".to_owned()),
+        }
+    }
+}
+
+/// Each file is on the disk before it gets its name, by rename: whoever executes or reads the old one keeps it. Other
+/// files stay. What is one file under several names is so afterwards.
+///
+/// # Errors
+/// [`ToolError`] at the first file that cannot be put there; those before it are there.
+pub(crate) fn install(session: &mut Session<'_>, placements: &[Placement]) -> Result<(), ToolError> {
+    for Placement { from, to } in placements {
+        let is_dir = examine(from)?.is_dir();
+        let count = if is_dir { place_all(from, to)? } else { place(from, to).map(|()| 1)? };
+        writeln!(session.stdout, "{}: {count} installed", to.display()).map_err(ToolError::Output)?;
+    }
+    Ok(())
+}
+
+fn examine(path: &Path) -> Result<Metadata, StoreError> {
+    fs::metadata(path).map_err(StoreError::on("read", path))
+}
+
+/// The files of a directory; how many.
+fn place_all(from: &Path, to: &Path) -> Result<usize, StoreError> {
+    store::ensure_dir(to, 0o755)?;
+    // The first name of each file there: all plugins are one file.
+    let mut placed: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+    let files = store::files(from)?;
+    for file in &files {
+        let Some(name) = file.file_name() else { continue };
+        let (to, meta) = (to.join(name), examine(file)?);
+        match placed.get(&(meta.dev(), meta.ino())) {
+            Some(first) => link(first, &to)?,
+            None => {
+                place(file, &to)?;
+                placed.insert((meta.dev(), meta.ino()), to);
+            }
+        }
+    }
+    Ok(files.len())
+}
+
+fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let mode = examine(from)?.mode() & 0o777;
+    let content = fs::read(from).map_err(StoreError::on("read", from))?;
+    store::write_atomic(to, &content, mode)
+}
+
+/// Another name for a file that is there.
+fn link(first: &Path, to: &Path) -> Result<(), StoreError> {
+    let Some(name) = to.file_name() else { return Ok(()) };
+    let temporary = to.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    store::remove_file(&temporary)?;
+    fs::hard_link(first, &temporary).map_err(StoreError::on("link", &temporary))?;
+    let renamed = fs::rename(&temporary, to).map_err(StoreError::on("replace", to));
+    // rename(2) does nothing if both are names of one file already.
+    store::remove_file(&temporary)?;
+    renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn one_file_with_several_names_stays_one_and_strangers_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("deep/to"));
+        for path in [&from, &to] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let put = |path: PathBuf, content: &str| store::write_atomic(&path, content.as_bytes(), 0o755).unwrap();
+        put(from.join("bridge"), "new");
+        fs::hard_link(from.join("bridge"), from.join("ptp")).unwrap();
+        put(from.join("alone"), "alone");
+        put(to.join("bridge"), "old");
+        put(to.join("stranger"), "stranger");
+        for _ in 0..2 {
+            assert_eq!(place_all(&from, &to).unwrap(), 3);
+            let names: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names.len(), 4, "{names:?}");
+            let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
+            assert_eq!(inode("bridge"), inode("ptp"));
+            assert_ne!(inode("bridge"), inode("alone"));
+            assert_eq!(fs::read_to_string(to.join("ptp")).unwrap(), "new");
+            assert_eq!(fs::metadata(to.join("ptp")).unwrap().permissions().mode() & 0o777, 0o755);
+        }
+    }
+
+    #[test]
+    fn an_argument_has_two_paths() {
+        for wrong in ["", "/a", "=/b", "/a="] {
+            Placement::parse(wrong).unwrap_err();
+        }
+        assert_eq!(Placement::parse("/a=/b").unwrap().to, Path::new("/b"));
+    }
+}
