@@ -1,7 +1,7 @@
 //! All objects of one kind, and what becomes of them: listed once, then watched for as long as the API remembers.
 //!
 //! The list comes object by object as the beginning of the watch where the API can do that (`sendInitialEvents`,
-//! Kubernetes 1.34 and some before), else in pages: at no time is more in memory than what is kept, and one page.
+//! Kubernetes 1.34 with etcd 3.5, and some before), else in pages: at no time is more in memory than what is kept, and one page.
 //! Bookmarks keep the place in a quiet watch fresh, and show that the connection lives.
 
 use std::time::Duration;
@@ -67,7 +67,10 @@ pub(super) async fn watch<T: Object>(api: &Api, target: &Target, mut tell: impl 
         match watch.once(&mut tell).await {
             Ok(()) => pauses.reset(),
             Err(ApiError::Gone { .. }) => watch.place = None,
-            Err(error) if watch.cannot_stream(&error) => watch.streams = false,
+            Err(error) if watch.cannot_stream(&error) => {
+                watch.streams = false;
+                continue;
+            }
             Err(error) => {
                 tell(Err(error));
                 tokio::time::sleep(pauses.next()).await;
@@ -169,9 +172,10 @@ impl Watch<'_> {
         self.target.name.as_ref().map(|name| format!("metadata.name={name}"))
     }
 
-    /// Whether the API refuses to begin a watch with what there is, or does not know the word.
+    /// Whether the API may be one that cannot begin a watch with what there is: it does not know the word, has it switched
+    /// off (422), has an etcd too old for it (500), or is behind something that cuts long answers. Pages always work.
     fn cannot_stream(&self, error: &ApiError) -> bool {
-        let refuses = matches!(error, ApiError::Refused { code: 400 | 422, .. } | ApiError::Silent { .. });
+        let refuses = matches!(error, ApiError::Refused { .. } | ApiError::Silent { .. } | ApiError::Ended { .. });
         self.streams && self.place.is_none() && refuses
     }
 }

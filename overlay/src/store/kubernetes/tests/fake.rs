@@ -5,7 +5,8 @@
 //! bookmarks; `sendInitialEvents`, or 422 as servers that lack it; 410 in the stream for versions that are forgotten;
 //! strategic merge of annotations and conditions in `nodes/status`, which leaves the spec alone; server-side apply,
 //! which changes nothing when nothing differs; owner references that take objects along; Status objects for refusals,
-//! 403 by verb and resource.
+//! 403 for what
+//! deploy/kubernetes/access.yaml does not allow.
 //!
 //! What it does not: TLS and credentials, validation by schema, other field managers and their conflicts, protobuf,
 //! other kinds, subresources and selectors.
@@ -48,8 +49,8 @@ struct State {
     forgotten: u64,
     /// Whether it knows `sendInitialEvents`.
     streams: bool,
-    /// Verb and resource.
-    forbidden: HashSet<(String, String)>,
+    /// What deploy/kubernetes/access.yaml allows: verb and resource.
+    allowed: HashSet<(String, String)>,
     down: bool,
     connections: Vec<AbortHandle>,
     requests: Vec<String>,
@@ -73,7 +74,7 @@ impl Fake {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let state = State { version: 100, streams: true, ..State::default() };
+                let state = State { version: 100, streams: true, allowed: allowed(), ..State::default() };
                 let fake = Fake {
                     state: Arc::new(Mutex::new(state)),
                     changes: watch::channel(()).0,
@@ -107,11 +108,12 @@ impl Fake {
     }
 
     pub(super) fn forbid(&self, verb: &str, resource: &str) {
-        self.state().forbidden.insert((verb.to_owned(), resource.to_owned()));
+        self.state().allowed.remove(&(verb.to_owned(), resource.to_owned()));
     }
 
+    /// Again all that the manifest allows.
     pub(super) fn allow_all(&self) {
-        self.state().forbidden.clear();
+        self.state().allowed = allowed();
     }
 
     /// It does not know `sendInitialEvents`.
@@ -204,6 +206,23 @@ fn owner(object: &Value) -> &Value {
     &object["metadata"]["ownerReferences"][0]["uid"]
 }
 
+/// What the manifest's ClusterRole allows.
+fn allowed() -> HashSet<(String, String)> {
+    let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kubernetes/access.yaml"));
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap();
+    let role = documents.iter().find(|document| document["kind"] == "ClusterRole").unwrap();
+    let strings = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+    let mut allowed = HashSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for resource in strings(&rule["resources"]) {
+            let group = if resource == "overlaynodes" { "ferrule.dev" } else { "" };
+            assert_eq!(strings(&rule["apiGroups"]), [group]);
+            allowed.extend(strings(&rule["verbs"]).into_iter().map(|verb| (verb, resource.clone())));
+        }
+    }
+    allowed
+}
+
 /// What it answers.
 impl Fake {
     async fn serve(&self, listener: TcpListener) {
@@ -245,10 +264,16 @@ impl Fake {
             _ => return Ok(refuse(405, "the server does not allow this method on the requested resource")),
         };
         let full = if status.is_some() { format!("{resource}/status") } else { resource.to_owned() };
-        if self.state().forbidden.contains(&(verb.to_owned(), full.clone())) {
-            let message =
-                format!("{full} is forbidden: User \"test\" cannot {verb} resource \"{full}\" at the cluster scope");
-            return Ok(refuse(403, &message));
+        // What is applied and not there is created.
+        let is_there = name.is_none_or(|name| self.find(resource, name).is_some());
+        let creates = (verb == "patch" && resource == "overlaynodes" && !is_there).then_some("create");
+        for verb in [verb].into_iter().chain(creates) {
+            if !self.state().allowed.contains(&(verb.to_owned(), full.clone())) {
+                let user = "User \"system:serviceaccount:ferrule:overlayd\"";
+                let message =
+                    format!("{full} is forbidden: {user} cannot {verb} resource \"{full}\" at the cluster scope");
+                return Ok(refuse(403, &message));
+            }
         }
         let name = name.map_or("", |name| name);
         Ok(match verb {

@@ -176,6 +176,13 @@ fn a_node_is_made_known_by_an_object_that_goes_with_it() {
             "data": { "VNI": 1, "VtepMAC": "0a:58:00:00:00:01" }, "mtu": 1450,
         })
     );
+    // The manifest's schema prunes what it does not know.
+    let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kubernetes/overlaynodes.yaml"));
+    let definition: Value = serde_saphyr::from_str(manifest).unwrap();
+    let known = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    for key in object["spec"].as_object().unwrap().keys().map(String::as_str).chain(["ipv6", "dataV6"]) {
+        assert!(known[key].is_object(), "{key}");
+    }
     let uid = &bed.api.find("nodes", "n1").unwrap()["metadata"]["uid"];
     assert_eq!(
         object["metadata"]["ownerReferences"],
