@@ -234,7 +234,8 @@ impl Roster {
             round.freed.extend(peer.sides().flat_map(|side| {
                 let mac = side.mac().map(|mac| Thing::Mac(mac, side.endpoint));
                 let subnets = side.subnets.iter().map(|subnet| Thing::Subnet(*subnet));
-                subnets.chain([Thing::Endpoint(side.endpoint)]).chain(mac)
+                let key = side.key().map(|key| Thing::Key(side.endpoint.is_ipv4(), key));
+                subnets.chain([Thing::Endpoint(side.endpoint)]).chain(mac).chain(key)
             }));
         }
         if let Standing::Refused(_, thing) = standing {
@@ -294,6 +295,7 @@ impl Roster {
                 self.waiting_around(subnet, things);
             }
             Thing::Endpoint(address) => self.waiting_around(address.into(), things),
+            Thing::Key(..) => things.extend(Some(*freed).filter(|thing| self.waiting.contains_key(thing))),
             Thing::Mac(mac, endpoint) => {
                 let (first, last): (IpAddr, IpAddr) = match endpoint {
                     IpAddr::V4(_) => ([0; 4].into(), [255; 4].into()),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use libcni::error::causes;
 use linuxnet::link::Dev;
+use linuxnet::wireguard::PublicKey;
 
 use crate::config::Programming;
 use crate::desired::Step;
@@ -88,7 +89,8 @@ impl Engine {
             let word = match &side.how {
                 _ if lane.is_some_and(|lane| lane.direct_to(side.endpoint).is_some()) => "direct".to_owned(),
                 How::Vxlan { mac } => mac.to_string(),
-                How::Plain | How::WireGuard { .. } => continue,
+                How::WireGuard { key, .. } => PublicKey(*key).to_string(),
+                How::Plain => continue,
             };
             words.push(word);
         }

@@ -212,6 +212,7 @@ impl Engine {
             subnets: subnets.to_vec(),
             addresses: underlays.flat_map(|underlay| [underlay.address, underlay.public]).collect(),
             macs,
+            public_key: self.node.public_key,
         }
     }
 

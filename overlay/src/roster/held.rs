@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
+use linuxnet::wireguard::PublicKey;
 
 use crate::peer::{How, Peer, Side};
 
@@ -21,6 +22,8 @@ pub(super) enum Thing {
     /// A hardware address, in the family of the endpoint. With the same endpoint it is the same machine, which is known
     /// by another name, too (its subnet was another): that is no conflict.
     Mac(MacAddr, IpAddr),
+    /// A public key of WireGuard, in IPv4 (true) or IPv6: two nodes with one would be one peer of our link.
+    Key(bool, PublicKey),
 }
 
 /// What believed nodes hold. Every question is answered in O(log n).
@@ -33,6 +36,8 @@ pub(super) struct Held {
     /// By the family of the endpoint: a VXLAN device is of one family. The holders have one endpoint, and are one but
     /// for a machine with two names.
     macs: BTreeMap<(bool, MacAddr), (IpAddr, Vec<Name>)>,
+    /// By the family of the endpoint.
+    keys: BTreeMap<(bool, PublicKey), Name>,
 }
 
 impl Held {
@@ -48,6 +53,12 @@ impl Held {
             && let Some(holder) = holders.first().cloned()
         {
             return Some((Thing::Mac(mac, side.endpoint), Refusal::SameMac { mac, holder }));
+        }
+        if let Some(key) = side.key()
+            && let family = side.endpoint.is_ipv4()
+            && let Some(holder) = self.keys.get(&(family, key)).cloned()
+        {
+            return Some((Thing::Key(family, key), Refusal::SameKey { key, holder }));
         }
         if let Some((theirs, holder)) = self.overlapping(side.endpoint.into()) {
             let why = Refusal::Covered { address: side.endpoint, theirs: *theirs, holder: holder.clone() };
@@ -81,6 +92,9 @@ impl Held {
                 let key = (side.endpoint.is_ipv4(), mac);
                 self.macs.entry(key).or_insert_with(|| (side.endpoint, Vec::new())).1.push(name.clone());
             }
+            if let Some(key) = side.key() {
+                self.keys.insert((side.endpoint.is_ipv4(), key), name.clone());
+            }
         }
     }
 
@@ -95,6 +109,9 @@ impl Held {
                 if entry.get().is_empty() {
                     entry.remove();
                 }
+            }
+            if let Some(key) = side.key() {
+                self.keys.remove(&(side.endpoint.is_ipv4(), key));
             }
             if let Some(mac) = side.mac()
                 && let Entry::Occupied(mut entry) = self.macs.entry((side.endpoint.is_ipv4(), mac))
@@ -141,6 +158,14 @@ impl Side {
         match self.how {
             How::Vxlan { mac } => Some(mac),
             How::Plain | How::WireGuard { .. } => None,
+        }
+    }
+
+    /// Its public key of WireGuard.
+    pub(crate) fn key(&self) -> Option<PublicKey> {
+        match self.how {
+            How::WireGuard { key, .. } => Some(PublicKey(key)),
+            How::Plain | How::Vxlan { .. } => None,
         }
     }
 }

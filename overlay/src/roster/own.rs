@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
+use linuxnet::wireguard::PublicKey;
 
 use crate::peer::Side;
 
@@ -18,12 +19,14 @@ pub(crate) struct Own {
     /// Where it is reached, and where it sends from.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) macs: Vec<MacAddr>,
+    /// Of WireGuard.
+    pub(crate) public_key: Option<PublicKey>,
 }
 
 impl Own {
     /// What of another node is this one's.
     pub(super) fn conflict(&self, side: &Side) -> Option<Refusal> {
-        let Self { subnets, addresses, macs, .. } = self;
+        let Self { subnets, addresses, macs, public_key, .. } = self;
         let &Side { endpoint: address, .. } = side;
         if addresses.contains(&address) {
             return Some(Refusal::OurAddress(address));
@@ -33,6 +36,9 @@ impl Own {
         }
         if let Some(mac) = side.mac().filter(|mac| macs.contains(mac)) {
             return Some(Refusal::OurMac(mac));
+        }
+        if let Some(key) = side.key().filter(|key| *public_key == Some(*key)) {
+            return Some(Refusal::OurKey(key));
         }
         side.subnets.iter().find_map(|&subnet| {
             let overlap = subnets.iter().find(|ours| ours.contains(&subnet) || subnet.contains(*ours));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
+use linuxnet::wireguard::PublicKey;
 
 use super::Name;
 
@@ -56,4 +57,8 @@ pub(crate) enum Refusal {
     Covered { address: IpAddr, theirs: IpNet, holder: Name },
     #[error("its hardware address {mac} is that of node {holder}")]
     SameMac { mac: MacAddr, holder: Name },
+    #[error("its PublicKey {0} is this node's")]
+    OurKey(PublicKey),
+    #[error("its PublicKey {key} is that of node {holder}")]
+    SameKey { key: PublicKey, holder: Name },
 }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
+use linuxnet::wireguard::PublicKey;
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::claim::Claim;
-use crate::network::{Backend, Pool, Vxlan};
+use crate::network::{Backend, Pool, Vxlan, WireGuard};
 
 use super::*;
 
@@ -47,6 +48,7 @@ fn own() -> Own {
         subnets: vec!["10.42.0.0/24".parse().unwrap()],
         addresses: vec!["192.0.2.100".parse().unwrap()],
         macs: vec!["0a:00:00:00:00:64".parse().unwrap()],
+        public_key: Some(PublicKey([100; 32])),
     }
 }
 
@@ -260,4 +262,35 @@ proptest! {
         other.hear(News::All(list.into_iter().rev().collect()));
         prop_assert_eq!(names(&one), names(&other));
     }
+}
+
+#[test]
+fn of_two_nodes_with_one_key_the_first_is_believed_until_it_goes() {
+    let wireguard = WireGuard { port: 51820, port_v6: 51821, psk: None, keepalive: 0, mtu: None };
+    let mut roster = Roster::new(Network { backend: Backend::WireGuard(wireguard), ..network() }, own());
+    let node = |name: &str, number: u8, key: u8| {
+        let mut claim = claim(&format!("10.42.{number}.0/24"), &format!("192.0.2.{number}"), "");
+        claim.backend = "wireguard".into();
+        claim.v4_data = Some(json!({"PublicKey": PublicKey([key; 32]).to_string()}));
+        Record { name: name.to_owned(), claim: Ok(claim) }
+    };
+    let believed = |roster: &Roster| roster.believed().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    roster.hear(News::All(vec![node("a", 1, 1), node("b", 2, 2)]));
+    // It says another's key, and this node's.
+    roster.hear(News::Changed(node("c", 3, 1)));
+    roster.hear(News::Changed(node("d", 4, 100)));
+    assert_eq!(believed(&roster), ["a", "b"]);
+    let whys: Vec<_> = roster.refused().map(|(_, _, why)| why.to_string()).collect();
+    let [first, ours] = [1, 100].map(|key| PublicKey([key; 32]));
+    assert_eq!(
+        whys,
+        [format!("its PublicKey {first} is that of node a"), format!("its PublicKey {ours} is this node's")]
+    );
+    // The holder changes its key, and later takes it back: now it is the other's.
+    roster.hear(News::Changed(node("a", 1, 5)));
+    assert_eq!(believed(&roster), ["a", "b", "c"]);
+    roster.hear(News::Changed(node("a", 1, 1)));
+    assert_eq!(believed(&roster), ["b", "c"]);
+    roster.hear(News::Gone("c".into()));
+    assert_eq!(believed(&roster), ["a", "b"]);
 }
