@@ -157,6 +157,7 @@ impl Roster {
         self.held.find(address)
     }
 
+    #[cfg(test)]
     pub(crate) fn believed(&self) -> impl Iterator<Item = (&Name, &Arc<Peer>)> {
         self.nodes
             .iter()
