@@ -259,7 +259,7 @@ impl Engine {
             News::Reachable => self.store_is_reachable(),
             News::All(_) => {
                 self.agenda.forget_restore();
-                self.store_is_reachable();
+                self.store_speaks();
                 let changes = self.roster.hear(news);
                 let was_stale = std::mem::replace(&mut self.is_stale, false);
                 let is_first = !std::mem::replace(&mut self.knows_peers, true) || was_stale;
@@ -273,10 +273,18 @@ impl Engine {
                 }
             }
             News::Changed(_) | News::Gone(_) => {
-                self.store_is_reachable();
+                self.store_speaks();
                 let changes = self.roster.hear(news);
                 self.change(changes, at);
             }
+        }
+    }
+
+    /// It told of nodes. If something was wrong with it before, it says itself when that is over: it may not take what
+    /// this node has to say, and tell of the others all the same.
+    fn store_speaks(&mut self) {
+        if matches!(self.store, StoreState::Silent) {
+            self.store_is_reachable();
         }
     }
 

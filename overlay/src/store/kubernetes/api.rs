@@ -58,7 +58,7 @@ pub(super) enum ApiError {
     )]
     Unauthorized { call: Call, message: String },
     #[error(
-        "the Kubernetes API forbids it: {message} (hint: the ClusterRole of this daemon must allow the verb {} for {})",
+        "the Kubernetes API forbids it: {message} (hint: the ClusterRole of this daemon must allow {} of {})",
         call.verb, call.resource
     )]
     Forbidden { call: Call, message: String },

@@ -1,4 +1,4 @@
-//! Our own kind of object, `overlaynodes.ferrule.dev`: a node in half a kilobyte, that changes only when the node's
+//! Our own kind of object, `overlaynodes.ferrule.dev`: a node in a kilobyte, that changes only when the node's
 //! place in the overlay does. 5,000 Nodes are 69 MB, and each heartbeat of each kubelet goes to whoever watches them.
 //!
 //! ```yaml

@@ -123,7 +123,8 @@ impl Publisher {
         {
             return Ok(false);
         }
-        let call = Call { verb: "patch", resource: overlay_node::RESOURCE };
+        // What is applied and not there yet must be allowed to be created, too.
+        let call = Call { verb: "create and patch", resource: overlay_node::RESOURCE };
         let body = overlay_node::applied(&node.metadata, &wanted.claim);
         let request =
             Request::new(overlay_node::PATH).patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body));

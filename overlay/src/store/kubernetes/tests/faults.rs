@@ -11,7 +11,7 @@ fn a_refusal_names_the_verb_and_the_resource_once() {
     let bed = Bed::start(api, Records::OverlayNodes);
     assert!(matches!(bed.next(), News::Subnets(_)));
     let News::Unreachable(why) = bed.next() else { panic!("nothing wrong") };
-    assert!(why.contains("the verb watch for overlaynodes.ferrule.dev"), "{why}");
+    assert!(why.contains("must allow watch of overlaynodes.ferrule.dev"), "{why}");
     bed.wait("overlaynodes", "n1", "spec", |object| object["spec"].is_object());
     bed.api.allow_all();
     assert!(matches!(bed.next(), News::All(_)));
@@ -27,7 +27,7 @@ fn a_node_that_may_not_write_says_so_and_still_hears_of_the_others() {
     let mut news = vec![bed.next(), bed.next(), bed.next()];
     let why =
         news.iter().find_map(|news| if let News::Unreachable(why) = news { Some(why.clone()) } else { None }).unwrap();
-    assert!(why.contains("the verb patch for nodes/status"), "{why}");
+    assert!(why.contains("must allow patch of nodes/status"), "{why}");
     news.retain(|news| matches!(news, News::All(_) | News::Changed(_)));
     assert_eq!(news.len(), 2);
     bed.api.allow_all();
