@@ -2,10 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use libcni::error::causes;
 use libcni::socket::ListenError;
@@ -13,9 +15,10 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::timeout;
 
 use crate::args::Sources;
-use crate::config::{self, Config, KernelConf, StoreConf};
+use crate::config::{self, Config, External, KernelConf, StoreConf};
 use crate::event::Event;
 use crate::http::{self, HttpError};
 use crate::log;
@@ -72,7 +75,9 @@ pub(crate) fn run(sources: Sources, config: Config) -> Result<(), DaemonError> {
     LocalSet::new().block_on(&runtime, serve(sources, config))
 }
 
-async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
+async fn serve(sources: Sources, mut config: Config) -> Result<(), DaemonError> {
+    let chosen = Chosen::ask(&config).await;
+    chosen.apply(&mut config.external);
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     let metrics = Arc::new(Metrics::new());
     let (queue, events) = mpsc::channel();
@@ -106,7 +111,7 @@ async fn serve(sources: Sources, config: Config) -> Result<(), DaemonError> {
         End::Engine
     });
     let notify_socket = std::env::var_os("NOTIFY_SOCKET");
-    tasks.spawn_local(obey(signals, sources, config, queue.clone()));
+    tasks.spawn_local(obey(signals, sources, config, chosen, queue.clone()));
     systemd::notify(notify_socket.as_deref(), "READY=1");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "overlayd has started");
     let end = tasks.join_next().await;
@@ -155,9 +160,46 @@ async fn keep_store(
     match config.store {
         StoreConf::File(conf) => store::file::run(conf, network, registration, teller).await,
         StoreConf::Etcd(conf) => store::etcd::run(conf, network, registration, teller, metrics).await,
-        StoreConf::Kubernetes(conf) => store::kubernetes::run(conf, network, registration, teller).await,
+        StoreConf::Kubernetes(conf) => store::kubernetes::run(conf, network, registration, teller, metrics).await,
     }
     End::Task("the store")
+}
+
+/// How long the Kubernetes API may take to say which interface people chose for this node.
+const CHOICE: Duration = Duration::from_secs(10);
+
+/// The addresses of this node that people chose by annotations of its Node, as for flannel: before `[external]`.
+#[derive(Debug, Default)]
+struct Chosen {
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+}
+
+impl Chosen {
+    /// Asks once, as flannel does; where nothing is heard, nothing was chosen.
+    async fn ask(config: &Config) -> Self {
+        let StoreConf::Kubernetes(conf) = &config.store else { return Self::default() };
+        if !conf.records.has_annotations() {
+            return Self::default();
+        }
+        let reason = match timeout(CHOICE, store::kubernetes::chosen_addresses(conf, &config.node)).await {
+            Ok(Ok((v4, v6))) => return Self { v4, v6 },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", CHOICE.as_secs()),
+        };
+        tracing::warn!(reason, "whether an annotation chooses this node's address is not known");
+        Self::default()
+    }
+
+    fn apply(&self, external: &mut External) {
+        let chosen: Vec<String> =
+            self.v4.iter().map(ToString::to_string).chain(self.v6.iter().map(ToString::to_string)).collect();
+        if !chosen.is_empty() {
+            external.interface = chosen;
+        }
+        external.public_ip = self.v4.or(external.public_ip);
+        external.public_ipv6 = self.v6.or(external.public_ipv6);
+    }
 }
 
 struct Signals {
@@ -194,10 +236,11 @@ impl Signals {
 }
 
 /// Does what signals ask for, until one asks for the end.
-async fn obey(mut signals: Signals, sources: Sources, mut config: Config, queue: Sender<Event>) -> End {
+async fn obey(mut signals: Signals, sources: Sources, mut config: Config, chosen: Chosen, queue: Sender<Event>) -> End {
     while let Order::Reload = signals.next().await {
         match config::load(&sources) {
-            Ok(wanted) => {
+            Ok(mut wanted) => {
+                chosen.apply(&mut wanted.external);
                 config = changed(&config, wanted);
                 // The engine's end is noticed elsewhere.
                 let _ = queue.send(Event::Reload(Box::new(config.clone())));

@@ -17,6 +17,7 @@ mod watch;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use libcni::error::causes;
@@ -27,8 +28,10 @@ use self::publish::Publisher;
 use self::session::{Part, Session};
 use super::pause::Pauses;
 use super::{News, Registration, Teller};
+use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::race::first;
+use crate::tls::ExpiryWatch;
 
 /// The table `[store.kubernetes]`; flannel's flags `--kube-…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Records {
         matches!(self, Self::OverlayNodes | Self::Both)
     }
 
-    fn has_annotations(self) -> bool {
+    pub(crate) fn has_annotations(self) -> bool {
         matches!(self, Self::Annotations | Self::Both)
     }
 
@@ -79,7 +82,14 @@ impl Records {
 pub(crate) struct KubernetesError(String);
 
 /// The store; see [`super`].
-pub(crate) async fn run(conf: KubernetesConf, network: Network, us: channel::Receiver<Registration>, teller: Teller) {
+pub(crate) async fn run(
+    conf: KubernetesConf,
+    network: Network,
+    us: channel::Receiver<Registration>,
+    teller: Teller,
+    metrics: Arc<Metrics>,
+) {
+    let mut expiry = ExpiryWatch::new(metrics);
     let mut health = Health { teller: teller.clone(), problems: Vec::new(), told: None };
     let mut subnets: Vec<IpNet> = Vec::new();
     let mut pauses = Pauses::default();
@@ -102,7 +112,7 @@ pub(crate) async fn run(conf: KubernetesConf, network: Network, us: channel::Rec
             health: &mut health,
             subnets: &mut subnets,
         };
-        first(files.changed(), session.run()).await;
+        first(files.changed(&mut expiry), session.run()).await;
         tracing::info!("the credentials for the Kubernetes API have changed: connecting again");
     }
 }

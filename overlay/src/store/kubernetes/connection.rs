@@ -9,10 +9,12 @@ use std::time::Duration;
 use http::header::{HeaderValue, USER_AGENT};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use libcni::base64;
 use sha2::{Digest, Sha256};
 
 use super::KubernetesConf;
 use super::api::Api;
+use crate::tls::ExpiryWatch;
 
 /// How often the files of a kubeconfig are looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -58,11 +60,9 @@ pub(super) async fn connect(conf: &KubernetesConf) -> Result<(Api, Files), Conne
 
 async fn of_kubeconfig(path: &Path) -> Result<(Config, Files), ConnectionError> {
     let failed = |source| ConnectionError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
-    let mut files = Files { paths: vec![path.to_owned()], ..Files::default() };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-    files.add(&kubeconfig);
     // Looked at before they are used: a change in between is seen later.
-    files.seen = files.digest();
+    let files = Files::of(path, &kubeconfig);
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)?;
     Ok((config, files))
 }
@@ -83,28 +83,47 @@ fn of_pod(has_url: bool) -> Result<Config, ConnectionError> {
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     seen: [u8; 32],
+    /// Certificates that are in the kubeconfig itself, which is the file.
+    inline: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Files {
-    /// What a kubeconfig refers to.
-    fn add(&mut self, kubeconfig: &Kubeconfig) {
+    /// A kubeconfig, and what it refers to.
+    fn of(path: &Path, kubeconfig: &Kubeconfig) -> Self {
+        let mut files = Self { paths: vec![path.to_owned()], ..Self::default() };
         let authorities = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-        self.paths.extend(authorities.filter_map(|cluster| cluster.certificate_authority.as_ref()).map(PathBuf::from));
+        files.paths.extend(authorities.filter_map(|cluster| cluster.certificate_authority.as_ref()).map(PathBuf::from));
         for user in kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()) {
-            self.paths.extend([&user.client_certificate, &user.client_key].into_iter().flatten().map(PathBuf::from));
+            files.paths.extend([&user.client_certificate, &user.client_key].into_iter().flatten().map(PathBuf::from));
+            let inline = user.client_certificate_data.as_deref().and_then(base64::decode);
+            files.inline.extend(inline.map(|pem| (path.to_owned(), pem)));
         }
+        files.seen = files.digest();
+        files
     }
 
-    /// Returns when one of them has other content than before.
-    pub(super) async fn changed(&self) {
+    /// Returns when one of them has other content than before; looks meanwhile when certificates end.
+    pub(super) async fn changed(&self, expiry: &mut ExpiryWatch) {
         if self.paths.is_empty() {
             return std::future::pending().await;
         }
-        loop {
+        while !self.have_changed() {
+            self.look(expiry);
             tokio::time::sleep(LOOK).await;
-            if self.digest() != self.seen {
-                return;
-            }
+        }
+    }
+
+    pub(super) fn have_changed(&self) -> bool {
+        self.digest() != self.seen
+    }
+
+    fn look(&self, expiry: &mut ExpiryWatch) {
+        for path in &self.paths {
+            // A kubeconfig and a key have no end.
+            expiry.look(path, &std::fs::read(path).unwrap_or_default());
+        }
+        for (path, pem) in &self.inline {
+            expiry.look(path, pem);
         }
     }
 

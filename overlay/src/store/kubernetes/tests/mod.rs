@@ -1,9 +1,11 @@
 //! The store against an API in this process.
 
+mod credentials;
 mod fake;
 mod faults;
 mod wire;
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use self::fake::Fake;
 use super::{KubernetesConf, Records, chosen_addresses, leave, run};
 use crate::claim::Claim;
 use crate::event::Event;
+use crate::metrics::Metrics;
 use crate::network::{Backend, Network, Pool};
 use crate::store::{News, Record, Registration, Teller};
 
@@ -36,7 +39,7 @@ impl Bed {
         let conf = conf(&api, records);
         std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run(conf, network(), registration, Teller::new(events)));
+            runtime.block_on(run(conf, network(), registration, Teller::new(events), Arc::new(Metrics::new())));
         });
         Self { api, news, us }
     }
