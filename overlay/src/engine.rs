@@ -241,7 +241,10 @@ impl Engine {
             }
             Task::Bird => self.tell_bird(),
             Task::Snapshot => self.write_snapshot(),
-            Task::Restore => self.restore(),
+            Task::Restore => {
+                self.restore();
+                self.bird_is_behind();
+            }
             Task::Retry(name) => self.retry(&name),
         }
     }

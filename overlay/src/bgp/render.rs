@@ -10,6 +10,7 @@
 //!     neighbor 192.0.2.2 as 64512;
 //!     direct;
 //!     hold time 90;
+//!     connect delay time 1;
 //!     connect retry time 5;
 //!     error wait time 1, 5;
 //!     graceful restart on;
@@ -101,6 +102,7 @@ impl Family<'_> {
                  \tneighbor {neighbor} as {number};\n\
                  \t{place};\n\
                  \thold time {hold_seconds};\n\
+                 \tconnect delay time 1;\n\
                  \tconnect retry time {connect_seconds};\n\
                  \terror wait time 1, {connect_seconds};\n\
                  \tgraceful restart on;\n\

@@ -52,6 +52,7 @@ protocol bgp overlayd_n2_ID2_4 {
 \tneighbor 192.0.2.2 as 64512;
 \tdirect;
 \thold time 90;
+\tconnect delay time 1;
 \tconnect retry time 5;
 \terror wait time 1, 5;
 \tgraceful restart on;

@@ -153,7 +153,14 @@ impl Machine {
     /// A new container, attached to the network [`NETWORK`] as the conflist says.
     #[track_caller]
     pub(crate) fn attach(&self, name: &str) -> Pod {
-        self.write("net.d/10-pods.conflist", &conflist().to_string());
+        let bridge = json!({"hairpinMode": true, "isDefaultGateway": true, "ipMasqBackend": "nftables"});
+        self.attach_by(name, &bridge)
+    }
+
+    /// The same with another delegate than the bridge.
+    #[track_caller]
+    pub(crate) fn attach_by(&self, name: &str, delegate: &Value) -> Pod {
+        self.write("net.d/10-pods.conflist", &conflist(delegate).to_string());
         self.sh(&format!("ip netns add {name}"));
         let netns = format!("/run/netns/{name}");
         let place = Place { name: format!("{name} on {}", self.name), netns: self.path(&netns) };
@@ -193,10 +200,9 @@ pub(crate) struct Pod {
 }
 
 /// flannel's own conflist, but for the firewall backend.
-fn conflist() -> Value {
+fn conflist(delegate: &Value) -> Value {
     json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [
-        {"type": "vxlan-delegate",
-         "delegate": {"hairpinMode": true, "isDefaultGateway": true, "ipMasqBackend": "nftables"}},
+        {"type": "vxlan-delegate", "delegate": delegate},
         {"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": true}},
     ]})
 }

@@ -22,6 +22,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test writes files that others damage and lose")]
 #![allow(dead_code, reason = "the harness comes before the tests")]
 
+mod bgp;
 mod cluster;
 mod interop;
 mod joining;
