@@ -31,6 +31,7 @@ mod firewall;
 mod node;
 mod packets;
 mod patience;
+pub mod peers;
 mod place;
 mod plugin;
 mod process;

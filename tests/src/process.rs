@@ -58,6 +58,16 @@ impl Process {
         self.child.wait().expect("wait").code()
     }
 
+    /// All that it printed, when it ends by itself.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    #[must_use]
+    pub fn log_when_ended(mut self) -> String {
+        self.child.wait().expect("wait");
+        self.log()
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()

@@ -68,6 +68,26 @@ impl Cluster {
         machine
     }
 
+    /// The same on a segment of its own, 198.18.1.0/24, to which the switch is the router.
+    pub(crate) fn machine_behind(&self, number: u8) -> Machine {
+        let name = format!("node{number}");
+        let address = Ipv4Addr::new(198, 18, 1, 10 + number);
+        let machine = Machine::boot(&name, self.dir.path(), address, ipv6(10 + number));
+        let holder = machine.holder();
+        self.switch.sh("sysctl -qw net.ipv4.ip_forward=1");
+        self.switch.sh(&format!("ip link add {name} up type veth peer name eth0 netns {holder}"));
+        self.switch.sh(&format!("ip address add 198.18.1.1/24 dev {name}"));
+        machine.sh(&format!("ip address add {address}/24 dev eth0"));
+        machine.sh("ip link set eth0 up");
+        machine.sh("ip route add default via 198.18.1.1");
+        machine
+    }
+
+    /// The directory of all machines.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
     /// `numbers` of them, `node1` first.
     pub(crate) fn machines(&self, numbers: u8) -> Vec<Machine> {
         (1..=numbers).map(|number| self.machine(number)).collect()
@@ -78,8 +98,8 @@ impl Cluster {
         self.dir.path().join("nodes")
     }
 
-    /// A configuration of overlayd with the file store, in a directory that all machines share. `network` is in the form
-    /// of flannel's `net-conf.json`.
+    /// A configuration of overlayd with the file store, in a directory that all machines share. `network` is what
+    /// flannel's `net-conf.json` says.
     pub(crate) fn configuration(&self, network: &Value) -> Value {
         json!({"network": network, "store": {"file": {"path": self.nodes(), "publish": true}}})
     }
@@ -98,7 +118,12 @@ impl Cluster {
 
     /// The same etcd with what it had when it was stopped.
     pub(crate) fn etcd_again(&self) -> Etcd {
-        let url = format!("http://{}:2379", ipv4(1));
+        self.etcd_at(2379)
+    }
+
+    /// The same at another port.
+    pub(crate) fn etcd_at(&self, port: u16) -> Etcd {
+        let url = format!("http://{}:{port}", ipv4(1));
         let data = self.dir.path().join("etcd").display().to_string();
         let process = self.switch.start(
             "etcd",

@@ -142,6 +142,41 @@ impl Machine {
         self.run(&format!("{} {arguments}", binaries().plugin(program).display()))
     }
 
+    /// Whether the daemon finds no difference between what should be in the kernel and what is.
+    pub(crate) fn agrees(&self) -> bool {
+        self.cnitool("overlay diff").is_ok()
+    }
+
+    /// Whether the daemon says that containers can be attached.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.path("/run/flannel/subnet.env").exists() && self.cnitool("overlay status").is_ok()
+    }
+
+    /// How many nodes the daemon has programmed.
+    pub(crate) fn peers(&self) -> usize {
+        let rows = self.cnitool("overlay peers --json").unwrap_or_default();
+        let rows: Value = serde_json::from_str(&rows).unwrap_or_default();
+        rows.as_array().into_iter().flatten().filter(|row| row["state"] == "ok").count()
+    }
+
+    /// The hardware address of a link.
+    pub(crate) fn mac(&self, link: &str) -> String {
+        let link = self.place.find_link(link).unwrap_or_else(|| panic!("{} has no link {link}", self.name));
+        link["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// Starts a program in a container.
+    pub(crate) fn start_in_pod(&self, pod: &Pod, line: &str) -> Process {
+        let netns = format!("--net=/run/netns/{}", pod.name);
+        let arguments: Vec<&str> = [netns.as_str()].into_iter().chain(line.split_whitespace()).collect();
+        self.start("nsenter", &arguments)
+    }
+
+    /// The program under test of this name.
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        binaries().plugin(name)
+    }
+
     /// `cnitool`, with these arguments.
     ///
     /// # Errors

@@ -20,18 +20,29 @@
 //! Values are dropped in the opposite order of their declaration: daemons after machines, machines after the cluster.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "a test writes files that others damage and lose")]
-#![allow(dead_code, reason = "the harness comes before the tests")]
 
 mod bgp;
+mod churn;
 mod cluster;
+mod faults;
 mod interop;
 mod joining;
+mod look;
 mod machine;
+mod scene;
+mod transport;
 mod tunnels;
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, assert_all_reach, wait_until};
+
+/// Says something that is worth knowing also if nothing fails.
+fn tell(what: &str) {
+    use std::io::Write as _;
+    // Written directly: libtest shows what print macros write only for tests that fail.
+    std::io::stderr().write_all(format!("{what}\n").as_bytes()).expect("stderr");
+}
 
 /// Without a daemon: what the machines are, connected by hand.
 #[test]
