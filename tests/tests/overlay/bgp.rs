@@ -6,14 +6,11 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, assert_all_reach, wait_until};
 use crate::machine::{Machine, Pod};
 
-/// BIRD's own configuration, of which overlay/README.md has the same: the kernel gets what BGP brings.
-const BIRD_CONF: &str = r#"
-router id ROUTER_ID;
-protocol device {}
-protocol kernel { persist; ipv4 { import none; export where source = RTS_BGP; }; }
-protocol kernel { persist; ipv6 { import none; export where source = RTS_BGP; }; }
-include "INCLUDE";
-"#;
+/// The configuration of BIRD that overlay/README.md tells administrators to have.
+fn bird_conf() -> &'static str {
+    let readme = include_str!("../../../overlay/README.md");
+    readme.split("```\n").find(|block| block.starts_with("router id")).expect("a bird.conf")
+}
 
 fn include(machine: &Machine) -> String {
     machine.dir.join("overlayd.conf").display().to_string()
@@ -26,7 +23,8 @@ fn socket(machine: &Machine) -> String {
 /// Starts BIRD, which needs no file of ours to begin.
 fn bird(machine: &Machine) -> Process {
     let wildcard = include(machine).replace("overlayd.conf", "overlayd*.conf");
-    let text = BIRD_CONF.replace("ROUTER_ID", &machine.address.to_string()).replace("INCLUDE", &wildcard);
+    let text = bird_conf().replace("192.0.2.1", &machine.address.to_string());
+    let text = text.replace("/etc/bird/overlayd*.conf", &wildcard);
     let conf = machine.write("bird.conf", &text);
     let (conf, socket) = (conf.display().to_string(), socket(machine));
     let pid = machine.dir.join("bird.pid").display().to_string();
