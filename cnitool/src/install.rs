@@ -28,7 +28,7 @@ impl Placement {
 }
 
 /// Each file is on the disk before it gets its name, by rename: whoever executes or reads the old one keeps it. Other
-/// files stay. What is one file under several names is so afterwards.
+/// files stay. Files with one content are one file with several names afterwards: copies of images lose hard links.
 ///
 /// # Errors
 /// [`ToolError`] at the first file that cannot be put there; those before it are there.
@@ -48,17 +48,17 @@ fn examine(path: &Path) -> Result<Metadata, StoreError> {
 /// The files of a directory; how many.
 fn place_all(from: &Path, to: &Path) -> Result<usize, StoreError> {
     store::ensure_dir(to, 0o755)?;
-    // The first name of each file there: all plugins are one file.
-    let mut placed: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+    // The first name of each content: all plugins are one file.
+    let mut placed: BTreeMap<(Vec<u8>, u32), PathBuf> = BTreeMap::new();
     let files = store::files(from)?;
     for file in &files {
         let Some(name) = file.file_name() else { continue };
-        let (to, meta) = (to.join(name), examine(file)?);
-        match placed.get(&(meta.dev(), meta.ino())) {
+        let (to, wanted) = (to.join(name), read(file)?);
+        match placed.get(&wanted) {
             Some(first) => link(first, &to)?,
             None => {
-                place(file, &to)?;
-                placed.insert((meta.dev(), meta.ino()), to);
+                store::write_atomic(&to, &wanted.0, wanted.1)?;
+                placed.insert(wanted, to);
             }
         }
     }
@@ -66,9 +66,14 @@ fn place_all(from: &Path, to: &Path) -> Result<usize, StoreError> {
 }
 
 fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let mode = examine(from)?.mode() & 0o777;
-    let content = fs::read(from).map_err(StoreError::on("read", from))?;
+    let (content, mode) = read(from)?;
     store::write_atomic(to, &content, mode)
+}
+
+/// The content and mode of a file.
+fn read(path: &Path) -> Result<(Vec<u8>, u32), StoreError> {
+    let mode = examine(path)?.mode() & 0o777;
+    fs::read(path).map(|content| (content, mode)).map_err(StoreError::on("read", path))
 }
 
 /// Another name for a file that is there.
@@ -89,7 +94,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn one_file_with_several_names_stays_one_and_strangers_stay() {
+    fn one_content_is_one_file_and_strangers_stay() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("deep/to"));
         for path in [&from, &to] {
@@ -97,7 +102,7 @@ mod tests {
         }
         let put = |path: PathBuf, content: &str| store::write_atomic(&path, content.as_bytes(), 0o755).unwrap();
         put(from.join("bridge"), "new");
-        fs::hard_link(from.join("bridge"), from.join("ptp")).unwrap();
+        put(from.join("ptp"), "new");
         put(from.join("alone"), "alone");
         put(to.join("bridge"), "old");
         put(to.join("stranger"), "stranger");

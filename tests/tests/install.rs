@@ -67,7 +67,29 @@ fn plugins_are_replaced_under_load() {
         names
     };
     let mut expected = names(binaries.dir());
+    expected.retain(|name| name != "overlayd");
     expected.push("somebody-elses".into());
     expected.sort();
     assert_eq!(names(target.path()), expected, "nothing temporary is left, nothing foreign is gone");
+}
+
+#[test]
+fn the_daemon_comes_with_its_unit_and_a_configuration_that_stays() {
+    let Some(binaries) = Binaries::ours() else { return };
+    let root = tempfile::tempdir().expect("directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/install");
+    let install = || {
+        let mut command = Command::new(&script);
+        let status =
+            command.arg("--from").arg(binaries.dir()).arg("--daemon").arg(root.path()).status().expect("install");
+        assert!(status.success());
+    };
+    install();
+    let (daemon, config) = (root.path().join("usr/local/sbin/overlayd"), root.path().join("etc/ferrule/overlayd.toml"));
+    assert!(root.path().join("etc/systemd/system/overlayd.service").exists());
+    let check = || Command::new(&daemon).arg("check-config").arg("--config").arg(&config).status().expect("overlayd");
+    assert!(check().success());
+    libcni::store::write_atomic(&config, b"mine = true", 0o644).expect("configuration");
+    install();
+    assert!(!check().success(), "it is the operator's");
 }
