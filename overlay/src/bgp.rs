@@ -129,12 +129,14 @@ fn apply(conf: &BgpConf, text: &str) -> Result<(), BirdError> {
 /// # Errors
 /// If it cannot be removed. A BIRD that does not run need not be asked.
 pub(crate) fn remove(conf: &BgpConf) -> Result<bool, StoreError> {
-    let is_there = conf.include.symlink_metadata().is_ok();
+    if conf.include.symlink_metadata().is_err() {
+        return Ok(false);
+    }
     remove_file(&conf.include)?;
-    if is_there && let Err(e) = control::configure(&conf.socket) {
+    if let Err(e) = control::configure(&conf.socket) {
         tracing::warn!(error = causes(Some(&e)), "BIRD was not asked to forget the nodes");
     }
-    Ok(is_there)
+    Ok(true)
 }
 
 #[cfg(test)]

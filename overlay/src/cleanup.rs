@@ -18,7 +18,6 @@ use crate::bgp;
 use crate::config::{Config, StoreConf};
 use crate::masquerade;
 use crate::metrics::Metrics;
-use crate::network::Backend;
 use crate::node;
 use crate::store::{self, Registration};
 
@@ -69,9 +68,8 @@ pub(crate) fn run(config: &Config, with_store: bool) -> Result<Cleanup, Running>
         Err(error) => cleanup.failed.push(causes(Some(&error))),
     }
     cleanup.note("the firewall's rules", remove_rules());
-    if config.network.as_ref().is_some_and(|network| network.backend == Backend::Bgp) {
-        cleanup.note("BIRD's file of nodes", bgp::remove(&config.bgp).map_err(|e| causes(Some(&e))));
-    }
+    // Whatever the backend is now: where etcd has the network, it is not known here.
+    cleanup.note("BIRD's file of nodes", bgp::remove(&config.bgp).map_err(|e| causes(Some(&e))));
     let state = STATE.into_iter().map(|name| config.state_dir.join(name));
     for path in [config.subnet_file.clone(), config.socket.clone()].into_iter().chain(state) {
         let is_there = path.symlink_metadata().is_ok();
