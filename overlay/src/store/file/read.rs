@@ -1,6 +1,6 @@
 //! Reading the file of all nodes, or the files of a directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -104,30 +104,39 @@ pub(super) fn cluster(path: &Path) -> Result<BTreeMap<String, Told>, ReadError> 
 /// The nodes of a directory.
 pub(super) fn directory(path: &Path) -> Result<BTreeMap<String, Told>, ReadError> {
     let entries = path.read_dir().map_err(ReadError::on("list", path))?;
-    let mut names = BTreeSet::new();
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for entry in entries {
         let entry = entry.map_err(ReadError::on("list", path))?;
-        names.extend(node_of(Path::new(&entry.file_name())));
+        if let Some(name) = node_of(Path::new(&entry.file_name())) {
+            files.entry(name).or_default().push(entry.path());
+        }
     }
-    let read = |name: String| node(path, &name).map(|entry| (name, entry));
-    Ok(names.into_iter().filter_map(read).collect())
+    let read = |(name, files): (String, Vec<PathBuf>)| told(only(files)).map(|told| (name, told));
+    Ok(files.into_iter().filter_map(read).collect())
 }
 
 /// A node of a directory; `None`: it has no file.
 pub(super) fn node(directory: &Path, name: &str) -> Option<Told> {
-    let read = entry(directory, name).map_err(|e| cut(&with_causes(&e))).transpose()?;
-    Some(read.and_then(usable))
+    told(entry(directory, name))
 }
 
 /// The file of a node in a directory: where it is and what it says.
 pub(super) fn entry(directory: &Path, name: &str) -> Result<Option<Entry>, ReadError> {
-    let [first, second] = paths_of(directory, name);
-    match (first.symlink_metadata().is_ok(), second.symlink_metadata().is_ok()) {
-        (true, true) => Err(ReadError::Twice(first, second)),
-        (true, false) => file(&first),
-        (false, true) => file(&second),
-        (false, false) => Ok(None),
+    only(paths_of(directory, name).into_iter().filter(|path| path.symlink_metadata().is_ok()).collect())
+}
+
+/// What the only one of these files says, which are of one node.
+fn only(files: Vec<PathBuf>) -> Result<Option<Entry>, ReadError> {
+    match <[PathBuf; 2]>::try_from(files) {
+        Ok([first, second]) => Err(ReadError::Twice(first, second)),
+        Err(files) => files.first().map_or(Ok(None), |path| file(path)),
     }
+}
+
+/// What is told of a node whose file was read; `None`: there is none.
+fn told(read: Result<Option<Entry>, ReadError>) -> Option<Told> {
+    let read = read.map_err(|e| cut(&with_causes(&e))).transpose()?;
+    Some(read.and_then(usable))
 }
 
 /// `None`: it went away meanwhile.
