@@ -12,7 +12,6 @@
 //! * `claim`: what a store says of a node, not trusted; `peer`: what of it is believed; `roster`: who is in.
 //! * `desired`: nodes → kernel objects, a pure function; `kernel`: what is there, and the difference made good.
 //! * `engine`: the one thread that changes the kernel; it takes one `event::Event` after the other.
-#![allow(dead_code, reason = "the daemon is being built")]
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
