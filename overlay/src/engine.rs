@@ -5,6 +5,7 @@ mod answers;
 mod base;
 mod bird;
 mod check;
+mod firewall;
 mod layout;
 mod listen;
 mod notices;
@@ -41,6 +42,7 @@ use self::agenda::{Agenda, Task};
 use self::base::Base;
 use self::bird::Speaker;
 use self::check::Occasion;
+use self::firewall::Firewall;
 use self::peers::{Programmed, Trouble};
 pub(crate) use self::tunnels::public_key;
 
@@ -95,6 +97,7 @@ struct Engine {
     /// This node's subnets, once they are known.
     subnets: Option<Vec<IpNet>>,
     base: Base,
+    firewall: Firewall,
     /// Of the backend `bgp`.
     speaker: Speaker,
     /// How nodes are sent to; none before our links are there.
@@ -165,6 +168,7 @@ impl Engine {
             snapshots,
             subnets: None,
             base: Base::default(),
+            firewall: Firewall::default(),
             speaker: Speaker::default(),
             plan: None,
             peers: BTreeMap::new(),

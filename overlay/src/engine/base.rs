@@ -7,14 +7,12 @@ use libcni::error::causes;
 use libcni::store::StoreError;
 use linuxnet::link::{Dev, LinkError, Vnis};
 use linuxnet::nexthop::{self, Encap, Nexthop};
-use linuxnet::nft::Nfnetlink;
 use linuxnet::route::PROTOCOL_OVERLAY;
 use linuxnet::wireguard::SecretKey;
 use vxlan_delegate::Subnet;
 
-use crate::config::{MasqueradeConf, Programming};
+use crate::config::Programming;
 use crate::kernel::{DeviceError, Ensured, VxlanDevice, ensure_vxlan};
-use crate::masquerade::{self, Masquerade, takeover};
 use crate::metrics::Kind;
 use crate::network::{Backend, Vxlan};
 use crate::roster::Own;
@@ -22,7 +20,7 @@ use crate::store::pause::Pauses;
 use crate::subnet_file;
 
 use super::check::Occasion;
-use super::{Engine, heard, layout, listen};
+use super::{Engine, layout};
 
 /// What is there for all nodes together.
 #[derive(Debug)]
@@ -38,24 +36,12 @@ pub(super) struct Base {
     looked: Option<Instant>,
     /// Of WireGuard, once it was read.
     pub(super) private_key: Option<SecretKey>,
-    nft: Option<Nfnetlink>,
-    /// The rules, and of what they are made.
-    masquerade: Option<(Masquerade, (MasqueradeConf, Vec<IpNet>))>,
 }
 
 impl Default for Base {
     fn default() -> Self {
         let pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(10));
-        Self {
-            programming: None,
-            fault: None,
-            pauses,
-            has_links: false,
-            looked: None,
-            private_key: None,
-            nft: None,
-            masquerade: None,
-        }
+        Self { programming: None, fault: None, pauses, has_links: false, looked: None, private_key: None }
     }
 }
 
@@ -132,45 +118,6 @@ impl Engine {
         }
         masquerade?;
         self.write_subnet_file(subnets).map_err(|e| causes(Some(&e)))
-    }
-
-    /// Has the rules of the firewall be right.
-    fn ensure_masquerade(&mut self, subnets: &[IpNet]) -> Result<(), String> {
-        let Some(conf) = &self.config.masquerade else { return self.remove_masquerade() };
-        let nft = match &mut self.base.nft {
-            Some(nft) => nft,
-            none => none.insert(Nfnetlink::open().map_err(|e| causes(Some(&e)))?),
-        };
-        let is_first = self.base.masquerade.is_none();
-        let of = (conf.clone(), subnets.to_vec());
-        let (masquerade, _) = match &mut self.base.masquerade {
-            Some(there) if there.1 == of => there,
-            other => other.insert((Masquerade::new(conf, &self.network, subnets), of)),
-        };
-        let changed = masquerade.ensure(nft).map_err(|e| causes(Some(&e)))?;
-        if is_first {
-            let removed = takeover::remove_flannels(nft).map_err(|e| causes(Some(&e)))?;
-            if !removed.is_empty() {
-                tracing::info!(removed = removed.join(", "), "flannel's rules removed");
-            }
-            let listening = listen::to_firewall(nft, self.config.kernel.receive_buffer, self.queue.clone());
-            self.listening.extend(heard(listening));
-        } else if changed {
-            tracing::warn!(
-                "the rules of masquerading and forwarding were changed by somebody else, and are right again"
-            );
-            self.drift += 1;
-            self.metrics.drift_repaired.get_or_create(&Kind { kind: "nftables" }).inc();
-        }
-        Ok(())
-    }
-
-    /// Nothing is to be masqueraded (any more).
-    fn remove_masquerade(&mut self) -> Result<(), String> {
-        if let (Some(nft), Some(_)) = (&mut self.base.nft, self.base.masquerade.take()) {
-            masquerade::remove(nft).map_err(|e| causes(Some(&e)))?;
-        }
-        Ok(())
     }
 
     /// From now on containers can be attached: so it comes last.
