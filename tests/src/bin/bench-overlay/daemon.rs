@@ -59,6 +59,12 @@ impl Daemon {
         kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other(format!("no {key}")))
     }
 
+    /// Waits until it has done all that it was told.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        // One question after the other is answered by who does the work.
+        self.ask("status").map(drop)
+    }
+
     /// A metric without labels.
     pub(crate) fn metric(&self, name: &str) -> io::Result<f64> {
         let mut stream = TcpStream::connect(HTTP)?;
@@ -72,14 +78,18 @@ impl Daemon {
     /// Has it compare all with the kernel. How long that took, with the start of the program that asks; an error if
     /// anything differs.
     pub(crate) fn check(&self) -> io::Result<Duration> {
+        self.ask("diff")
+    }
+
+    fn ask(&self, what: &str) -> io::Result<Duration> {
         let started = Instant::now();
-        let output = Command::new(&self.cnitool).args(["overlay", "diff", "--socket"]).arg(&self.socket).output()?;
+        let output = Command::new(&self.cnitool).args(["overlay", what, "--socket"]).arg(&self.socket).output()?;
         let took = started.elapsed();
         if output.status.success() {
             return Ok(took);
         }
         let text = [output.stdout, output.stderr].concat();
-        Err(io::Error::other(format!("cnitool overlay diff: {}", String::from_utf8_lossy(&text))))
+        Err(io::Error::other(format!("cnitool overlay {what}: {}", String::from_utf8_lossy(&text))))
     }
 
     /// SIGKILL, as in a cold start after a crash.
