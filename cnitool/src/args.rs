@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 
 use crate::install::Placement;
 
@@ -15,6 +15,8 @@ Environment:
   CAP_ARGS       values for capabilities, a JSON object such as {\"portMappings\": [...]}
   CNI_IFNAME     interface name, where --ifname is not given (default eth0)
   CNI_CACHE_DIR  where attachments are remembered, where --cache-dir is not given (default /var/lib/cni)
+  COLUMNS        the width of tables and messages (default: the terminal's, without limit in a file)
+  NO_COLOR       no colour; CLICOLOR_FORCE=1: colour also where there is no terminal
   TRACEPARENT, TRACESTATE, BAGGAGE and everything else are passed on to the plugins.
 
 Exit codes:
@@ -47,6 +49,9 @@ pub(crate) struct Global {
     /// Stop a plugin that takes longer than this many seconds (default: no limit)
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) timeout: Option<u32>,
+    /// Colour: on a terminal, unless NO_COLOR is set; or always, or never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    pub(crate) color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::collect::is_alive;
 use crate::error::ToolError;
-use crate::report;
 use crate::session::Session;
+use crate::terminal::{Cell, Tone};
 
 /// What each program in `CNI_PATH` gets to answer VERSION; some may be no plugin.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,21 +21,27 @@ pub(crate) fn version(session: &mut Session<'_>) -> Result<(), ToolError> {
     session.runtime.timeout.get_or_insert(VERSION_TIMEOUT);
     let versions: Vec<&str> = SpecVersion::ALL.iter().map(|v| v.as_str()).collect();
     session.print(format_args!("cnitool {}, CNI {}\n", env!("CARGO_PKG_VERSION"), versions.join(", ")))?;
-    let rows: Vec<[String; 3]> = plugins(&session.runtime.plugin_dirs)
+    let progress = session.progress("asking the plugins for their versions");
+    let rows: Vec<[Cell; 3]> = plugins(&session.runtime.plugin_dirs)
         .into_iter()
         .map(|(name, path)| {
+            progress.step(format!("asking {} for its versions", path.display()));
             let answer = match session.runtime.plugin_versions(&name) {
-                Ok(versions) => versions.supported.join(", "),
-                Err(fault) => format!("no answer to VERSION: {}", first_line(&libcni::error::causes(Some(&fault)))),
+                Ok(versions) => versions.supported.join(", ").into(),
+                Err(fault) => {
+                    let causes = libcni::error::causes(Some(&fault));
+                    Cell::new(Tone::Warning, format!("no answer to VERSION: {}", first_line(&causes)))
+                }
             };
-            [name, path.display().to_string(), answer]
+            [name.into(), path.display().to_string().into(), answer]
         })
         .collect();
+    drop(progress);
     if rows.is_empty() {
         session.warn("no plugins found (hint: set CNI_PATH to their directory)");
         return Ok(());
     }
-    report::table(session.stdout, ["PLUGIN", "FILE", "CNI VERSIONS"], &rows).map_err(ToolError::Output)
+    session.table(["PLUGIN", "FILE", "CNI VERSIONS"], rows)
 }
 
 fn first_line(text: &str) -> &str {
@@ -66,7 +72,8 @@ pub(crate) fn validate(session: &mut Session<'_>, network: &str) -> Result<(), T
     };
     let capabilities = session.runtime.validate(&list)?;
     let plugins: Vec<&str> = list.plugins.iter().map(|plugin| plugin.plugin_type.as_str()).collect();
-    session.print(format_args!("network \"{}\" is valid, CNI {}\n", list.name, list.cni_version))?;
+    let valid = session.screen().paint(Tone::Ok, "valid");
+    session.print(format_args!("network \"{}\" is {valid}, CNI {}\n", list.name, list.cni_version))?;
     session.print(format_args!("plugins: {}\n", plugins.join(", ")))?;
     if !capabilities.is_empty() {
         let capabilities: Vec<String> = capabilities.into_iter().collect();
@@ -84,23 +91,24 @@ pub(crate) fn attachments(session: &mut Session<'_>, as_json: bool) -> Result<()
         let list: Vec<Value> = cached.attachments.iter().map(object).collect();
         return session.print(format_args!("{}\n", libcni::json::pretty(&list.into())));
     }
-    let rows: Vec<[String; 5]> = cached.attachments.iter().map(row).collect();
-    report::table(session.stdout, ["NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "NAMESPACE"], &rows)
-        .map_err(ToolError::Output)
+    let rows: Vec<[Cell; 5]> = cached.attachments.iter().map(row).collect();
+    session.table(["NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "NAMESPACE"], rows)
 }
 
-fn row(entry: &CachedAttachment) -> [String; 5] {
+fn row(entry: &CachedAttachment) -> [Cell; 5] {
     let netns = match &entry.attachment.netns {
-        Some(path) if is_alive(path) => path.display().to_string(),
-        Some(path) => format!("{} (gone)", path.display()),
-        None => "-".to_owned(),
+        Some(path) if is_alive(path) => path.display().to_string().into(),
+        Some(path) => Cell::new(Tone::Warning, format!("{} (gone)", path.display())),
+        None => "-".into(),
     };
     let addresses = match addresses(entry) {
         none if none.is_empty() => "-".to_owned(),
         some => some.join(","),
     };
     let id = &entry.attachment.id;
-    [entry.network.to_string(), id.container_id.to_string(), id.ifname.to_string(), addresses, netns]
+    let [network, container, ifname] =
+        [entry.network.to_string(), id.container_id.to_string(), id.ifname.to_string()].map(Cell::from);
+    [network, container, ifname, addresses.into(), netns]
 }
 
 fn object(entry: &CachedAttachment) -> Value {

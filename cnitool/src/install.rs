@@ -36,7 +36,7 @@ pub(crate) fn install(session: &mut Session<'_>, placements: &[Placement]) -> Re
     for Placement { from, to } in placements {
         let is_dir = examine(from)?.is_dir();
         let count = if is_dir { place_all(from, to)? } else { place(from, to).map(|()| 1)? };
-        writeln!(session.stdout, "{}: {count} installed", to.display()).map_err(ToolError::Output)?;
+        session.print(format_args!("{}: {count} installed\n", to.display()))?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ mod install;
 mod overlay;
 mod report;
 mod session;
+mod terminal;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +19,7 @@ use libcni::plugin::Env;
 use args::{Cli, Command};
 use error::ToolError;
 use session::Session;
+use terminal::{Screen, Stream, Streams};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -32,24 +33,31 @@ pub fn main() -> ExitCode {
         }
     };
     libcni::plugin::catch_signals();
+    let env = Env::of_process();
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
-    ExitCode::from(run(&cli, &Env::of_process(), &mut stdout, &mut stderr))
+    let out = Screen::of(&stdout, cli.global.color, &env);
+    let err = Screen::of(&stderr, cli.global.color, &env);
+    let mut streams = Streams {
+        stdout: Stream { writer: &mut stdout, screen: out },
+        stderr: Stream { writer: &mut stderr, screen: err },
+    };
+    ExitCode::from(run(&cli, &env, &mut streams))
 }
 
 /// Runs `cli`; the exit code.
-fn run(cli: &Cli, env: &Env, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
-    match execute(cli, env, stdout, stderr).and_then(|()| stdout.flush().map_err(ToolError::Output)) {
+fn run(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> u8 {
+    match execute(cli, env, streams).and_then(|()| streams.stdout.writer.flush().map_err(ToolError::Output)) {
         Ok(()) => error::OK,
         Err(fault) => {
             // The exit code says it too.
-            let _ = report::error(stderr, &fault);
+            let _ = report::error(&mut streams.stderr, &fault);
             fault.exit_code()
         }
     }
 }
 
-fn execute(cli: &Cli, env: &Env, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<(), ToolError> {
-    let mut session = Session::new(&cli.global, env, stdout, stderr)?;
+fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolError> {
+    let mut session = Session::new(&cli.global, env, streams.reborrow())?;
     match &cli.command {
         Command::Add(target) => attach::add(&mut session, target),
         Command::Check(target) => attach::check(&mut session, target),

@@ -1,32 +1,45 @@
-//! What people read: errors and tables.
+//! What people read when something fails.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 
 use libcni::ErrorCode;
 use libcni::runtime::RuntimeError;
 
 use crate::error::ToolError;
+use crate::terminal::{Stream, Tone};
 
-/// The error on stderr: one line that says it all, then its parts.
-pub(crate) fn error(stderr: &mut dyn Write, fault: &ToolError) -> io::Result<()> {
-    writeln!(stderr, "Error: {}", libcni::error::causes(Some(fault as &dyn Error as &(dyn Error + 'static))))?;
+/// The lines of a message stand behind `Error: `, in columns.
+const ERROR_INDENT: usize = 7;
+/// The parts of an error stand behind their names, in columns.
+const PART_INDENT: usize = 11;
+
+/// The error on stderr: what failed with all causes, then its parts.
+pub(crate) fn error(stderr: &mut Stream<'_>, fault: &ToolError) -> io::Result<()> {
+    let screen = stderr.screen;
+    let causes = libcni::error::causes(Some(fault as &dyn Error as &(dyn Error + 'static)));
+    stderr.write(format_args!(
+        "{} {}\n",
+        screen.paint(Tone::Error, "Error:"),
+        screen.wrapped(&causes, ERROR_INDENT)
+    ))?;
+    let mut part = |name: &str, text: &str| {
+        let name = screen.paint(Tone::Dim, format!("{:<PART_INDENT$}", format!("  {name}:")));
+        stderr.write(format_args!("{name}{}\n", screen.wrapped(text, PART_INDENT)))
+    };
     if let ToolError::Runtime(fault) = fault
         && let Some(reply) = fault.reply()
     {
         if let Some(plugin_type) = plugin_type(fault) {
-            writeln!(stderr, "  plugin:  {plugin_type}")?;
+            part("plugin", plugin_type)?;
         }
-        writeln!(stderr, "  code:    {}{}", reply.code, meaning(reply.code))?;
-        writeln!(stderr, "  message: {}", reply.msg)?;
+        part("code", &format!("{}{}", reply.code, meaning(reply.code)))?;
+        part("message", &reply.msg)?;
         if !reply.details.is_empty() {
-            writeln!(stderr, "  cause:   {}", reply.details)?;
+            part("cause", &reply.details)?;
         }
     }
-    match fault.hint() {
-        Some(hint) => writeln!(stderr, "  hint:    {hint}"),
-        None => Ok(()),
-    }
+    fault.hint().map_or(Ok(()), |hint| part("hint", &hint))
 }
 
 /// The plugin whose reply [`RuntimeError::reply`] gives.
@@ -58,21 +71,4 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::INTERNAL => " (internal error of the plugin)",
         _ => "",
     }
-}
-
-/// Rows under a head, in columns as wide as they need to be.
-pub(crate) fn table<const N: usize>(out: &mut dyn Write, head: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
-    let mut widths = head.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    line(out, &widths, &head.map(str::to_owned))?;
-    rows.iter().try_for_each(|row| line(out, &widths, row))
-}
-
-fn line(out: &mut dyn Write, widths: &[usize], cells: &[String]) -> io::Result<()> {
-    let cells: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    writeln!(out, "{}", cells.join("  ").trim_end())
 }

@@ -1,7 +1,6 @@
 //! What every command needs: the runtime, the configuration directory, the streams.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -13,25 +12,23 @@ use sha2::{Digest, Sha512};
 
 use crate::args::{Global, Target};
 use crate::error::ToolError;
+use crate::terminal::{self, Cell, Progress, ProgressLine, Screen, Streams, Tone};
 
 const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
+/// The lines of a warning stand behind `Warning: `, in columns.
+const WARNING_INDENT: usize = 9;
 
 pub(crate) struct Session<'s> {
     pub(crate) runtime: Runtime,
     conf_dir: PathBuf,
     ifname: String,
     env: &'s Env,
-    pub(crate) stdout: &'s mut dyn Write,
-    stderr: &'s mut dyn Write,
+    streams: Streams<'s>,
+    progress: ProgressLine,
 }
 
 impl<'s> Session<'s> {
-    pub(crate) fn new(
-        options: &Global,
-        env: &'s Env,
-        stdout: &'s mut dyn Write,
-        stderr: &'s mut dyn Write,
-    ) -> Result<Self, ToolError> {
+    pub(crate) fn new(options: &Global, env: &'s Env, streams: Streams<'s>) -> Result<Self, ToolError> {
         require_utf8(env)?;
         let cache_dir = options.cache_dir.clone().or_else(|| env.var("CNI_CACHE_DIR").map(PathBuf::from));
         let mut runtime =
@@ -44,8 +41,8 @@ impl<'s> Session<'s> {
             conf_dir: env.var("NETCONFPATH").unwrap_or(DEFAULT_CONF_DIR).into(),
             ifname: ifname.to_owned(),
             env,
-            stdout,
-            stderr,
+            progress: ProgressLine::of(streams.stderr.screen),
+            streams,
         })
     }
 
@@ -119,13 +116,43 @@ impl<'s> Session<'s> {
         }
     }
 
-    pub(crate) fn print(&mut self, text: impl Display) -> Result<(), ToolError> {
-        write!(self.stdout, "{text}").map_err(ToolError::Output)
+    /// What stdout is shown on: its width, and how to colour.
+    pub(crate) fn screen(&self) -> Screen {
+        self.streams.stdout.screen
     }
 
+    /// Writes `text` to stdout as it stands.
+    pub(crate) fn print(&mut self, text: impl Display) -> Result<(), ToolError> {
+        self.progress.erase();
+        self.streams.stdout.write(text).map_err(ToolError::Output)
+    }
+
+    /// Writes rows under a head to stdout, as wide as it may be. A field is a text, or a [`Cell`] with a tone.
+    pub(crate) fn table<const N: usize, C: Into<Cell>>(
+        &mut self,
+        head: [&str; N],
+        rows: impl IntoIterator<Item = [C; N]>,
+    ) -> Result<(), ToolError> {
+        self.progress.erase();
+        let rows: Vec<[Cell; N]> = rows.into_iter().map(|cells| cells.map(Into::into)).collect();
+        let screen = self.screen();
+        terminal::table(self.streams.stdout.writer, screen, head, &rows).map_err(ToolError::Output)
+    }
+
+    /// Tells on stderr what is of concern, but no failure.
     pub(crate) fn warn(&mut self, text: impl Display) {
+        self.progress.erase();
+        let stderr = &mut self.streams.stderr;
+        let screen = stderr.screen;
+        let text = screen.wrapped(&text.to_string(), WARNING_INDENT);
         // There is nobody to tell that stderr is closed.
-        let _ = writeln!(self.stderr, "Warning: {text}");
+        let _ = stderr.write(format_args!("{} {text}\n", screen.paint(Tone::Warning, "Warning:")));
+    }
+
+    /// Says on the terminal what is being done, if it takes more than a second, until what this gives is dropped. A
+    /// thread does it: a process that is to enter a user namespace must not have one then.
+    pub(crate) fn progress(&self, doing: impl Into<String>) -> Progress {
+        self.progress.start(doing)
     }
 }
 
@@ -174,6 +201,19 @@ mod tests {
     #[test]
     fn the_container_id_is_that_of_the_go_tool() {
         assert_eq!(container_id(Path::new("/var/run/netns/testing")), "cnitool-77383ca0a0715733ca6f");
+    }
+
+    #[test]
+    fn tables_go_to_stdout_and_warnings_to_stderr() {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let env = Env::from_iter([("CNI_PATH", "/opt/cni/bin")]);
+        let mut session = Session::new(&Global::default(), &env, Streams::buffers(&mut stdout, &mut stderr)).unwrap();
+        let doing = session.progress("waiting");
+        session.table(["A", "B"], [["1", "2"]]).unwrap();
+        session.warn("a long text that nobody breaks, since this is no terminal and has no width at all");
+        drop(doing);
+        assert_eq!(String::from_utf8(stdout).unwrap(), "A  B\n1  2\n");
+        assert!(stderr.starts_with(b"Warning: a long") && stderr.ends_with(b"width at all\n"));
     }
 
     #[test]
