@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 use crate::install::Placement;
+use crate::show::ShowOptions;
 
 const EXIT_CODES: &str = "\
 Environment:
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Validate(NetworkArg),
     /// List the attachments in the cache
     Attachments(AttachmentsOptions),
+    /// Show what is on this node: attachments, addresses, bridges, published ports, and what is odd
+    Show(ShowOptions),
     /// Put plugins and configurations where a container runtime looks for them, each by rename
     Install(InstallOptions),
     /// Ask overlayd, the overlay's daemon, how it is on this node

@@ -6,9 +6,11 @@ mod collect;
 mod error;
 mod inspect;
 mod install;
+mod node;
 mod overlay;
 mod report;
 mod session;
+mod show;
 mod terminal;
 
 use std::process::ExitCode;
@@ -68,6 +70,7 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Validate(network) => inspect::validate(&mut session, &network.network),
         Command::Attachments(options) => inspect::attachments(&mut session, options.json),
         Command::Install(options) => install::install(&mut session, &options.placements),
+        Command::Show(options) => show::show(&mut session, options),
         Command::Overlay(options) => overlay::ask(&mut session, options),
     }
 }

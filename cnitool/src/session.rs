@@ -12,6 +12,7 @@ use sha2::{Digest, Sha512};
 
 use crate::args::{Global, Target};
 use crate::error::ToolError;
+use crate::node::Sources;
 use crate::terminal::{self, Cell, Progress, ProgressLine, Screen, Streams, Tone};
 
 const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
@@ -44,6 +45,11 @@ impl<'s> Session<'s> {
             progress: ProgressLine::of(streams.stderr.screen),
             streams,
         })
+    }
+
+    /// Where the inventory of the node is read.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        Sources { cache: &self.runtime.cache, conf_dir: &self.conf_dir }
     }
 
     /// The network of this name; files that cannot be used are named on stderr.

@@ -121,7 +121,11 @@ impl Netns {
         Ok(self.identity()? == other.identity()?)
     }
 
-    fn identity(&self) -> Result<(u64, u64), NetnsError> {
+    /// What tells it from every other namespace: device and inode of nsfs.
+    ///
+    /// # Errors
+    /// [`NetnsError::Open`] if it cannot be examined.
+    pub fn identity(&self) -> Result<(u64, u64), NetnsError> {
         let meta = self.file.metadata().map_err(|source| NetnsError::Open { path: self.path.clone(), source })?;
         Ok((meta.dev(), meta.ino()))
     }

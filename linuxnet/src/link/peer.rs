@@ -36,8 +36,12 @@ impl Netlink {
         Ok(is_other_end.then_some(link))
     }
 
-    /// This namespace's number for `netns` (`ip netns list-id`); `None` if it has none.
-    fn netns_id(&mut self, netns: &Netns) -> Result<Option<u32>, NetlinkError> {
+    /// This namespace's number for `netns` (`ip netns list-id`), by which its links name the one that their other end is
+    /// in ([`Link::link_netns_id`]); `None` if it has none.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn netns_id(&mut self, netns: &Netns) -> Result<Option<u32>, NetlinkError> {
         let mut attributes = Attributes::new();
         attributes.bytes(NETNSA_FD, &netns.as_fd().as_raw_fd().to_ne_bytes());
         let doing = format!("look up the number of network namespace \"{}\"", netns.path().display());

@@ -1,0 +1,78 @@
+//! The whole of it for programs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::view::{Bridge, Row, View};
+use crate::node::{Inventory, Life, Owned, Standing};
+
+/// The view as one object.
+pub(crate) fn of(view: &View<'_>) -> Value {
+    let inventory = view.inventory;
+    json!({
+        "attachments": view.rows.iter().map(attachment).collect::<Vec<_>>(),
+        "bridges": view.bridges.iter().map(bridge).collect::<Vec<_>>(),
+        "owned": inventory.owned.iter().map(|owned| object(inventory, owned)).collect::<Vec<_>>(),
+        "unreadable": inventory.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "notes": inventory.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+fn attachment(row: &Row<'_>) -> Value {
+    let attached = row.attached;
+    let args: BTreeMap<_, _> = attached.args.pairs().iter().cloned().collect();
+    json!({
+        "network": attached.network,
+        "containerID": attached.id.container_id,
+        "ifname": attached.id.ifname,
+        "pod": attached.pod,
+        "netns": attached.netns,
+        "netnsAlive": match attached.life {
+            Life::Alive(_) => Some(true),
+            Life::Gone => Some(false),
+            Life::Unknown => None,
+        },
+        "addresses": texts(&row.addresses),
+        "hostLink": row.host_link.map(|link| &link.name),
+        "bridge": row.bridge,
+        "ports": row.ports,
+        "odd": row.odd,
+        "args": args,
+        "capabilityArgs": attached.capability_args,
+        "result": attached.wire_result,
+    })
+}
+
+fn bridge(bridge: &Bridge<'_>) -> Value {
+    json!({
+        "name": bridge.link.name,
+        "addresses": texts(&bridge.addresses),
+        "mtu": bridge.link.mtu,
+        "up": bridge.link.is_up,
+        "ports": bridge.ports.iter().map(|link| &link.name).collect::<Vec<_>>(),
+        "networks": bridge.networks,
+    })
+}
+
+fn object(inventory: &Inventory, owned: &Owned) -> Value {
+    let owners = owned.attachments.iter().filter_map(|&at| inventory.attachments.get(at));
+    let owners: Vec<Value> = owners
+        .map(|attached| json!({"network": attached.network, "containerID": attached.id.container_id, "ifname": attached.id.ifname}))
+        .collect();
+    json!({
+        "object": owned.object.to_string(),
+        "mark": owned.owner.to_string(),
+        "owners": owners,
+        "standing": match inventory.standing(owned) {
+            Standing::Alive => "alive",
+            Standing::Dead => "dead",
+            Standing::Nobodys => "nobody's",
+            Standing::Doubtful => "doubtful",
+        },
+    })
+}
