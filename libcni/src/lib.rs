@@ -18,6 +18,8 @@ pub mod names;
 pub mod netns;
 pub mod plugin;
 pub mod runtime;
+#[cfg(test)]
+mod schema;
 pub mod socket;
 pub mod store;
 pub mod types;

@@ -92,22 +92,30 @@ pub fn on_host(link: &Link) -> Interface {
 }
 
 /// Where a MAC address may stand besides `CNI_ARGS` and a plugin's own `mac`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct MacSources {
+    /// What people ask for on the command line of a runtime.
     args: MacArgs,
+    /// What the runtime says.
     runtime_config: WithMac,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MacArgs {
+    /// The arguments of CONVENTIONS.md.
     cni: WithMac,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WithMac {
+    /// The address asked for the container's interface (in `runtimeConfig`: capability `mac`).
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: String,
 }
 
@@ -143,5 +151,15 @@ pub fn interface_mac(path: &str, text: &str) -> Result<MacAddr, ConfigError> {
     match text.parse::<MacAddr>() {
         Ok(mac) if !mac.is_multicast() && mac != MacAddr::ZERO => Ok(mac),
         _ => Err(ConfigError::Field(FieldError::new(path, format_args!("{text:?}"), expected))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_part::<MacSources>("mac").assert_is_current();
     }
 }

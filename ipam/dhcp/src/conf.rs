@@ -59,44 +59,62 @@ pub(crate) struct Conf {
     pub(crate) priority: Option<u32>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct SocketDocument {
+    /// Of this plugin.
     ipam: Option<SocketIpam>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SocketIpam {
+    /// Where the daemon (`dhcp daemon`) listens.
+    #[cfg_attr(test, schemars(extend("default" = DEFAULT_SOCKET)))]
     daemon_socket_path: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Document {
+    /// Of this plugin.
     ipam: Ipam,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Ipam {
+    /// What the client says of itself.
     provide: Vec<Provide>,
+    /// What the server is asked for, besides the usual.
     request: Vec<Request>,
+    /// The metric of the routes; 0: as the kernel likes.
     priority: u32,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Provide {
+    /// The option: a number from 0 to 255, or a name of dhcp-options(5).
     option: String,
+    /// Its value, up to 255 bytes.
     value: String,
+    /// The key of `CNI_ARGS` that has the value, if it is there.
     from_arg: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Request {
+    /// The option: a number from 0 to 255, or a name of dhcp-options(5).
     option: String,
+    /// Ask for no more than what is listed.
     skip_default: bool,
 }
 
@@ -190,6 +208,14 @@ fn arg<'a>(args: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_ipam("dhcp", env!("CARGO_PKG_DESCRIPTION"))
+            .with::<SocketDocument>()
+            .with::<Document>()
+            .assert_is_current();
+    }
 
     fn request(option: &str, skip_default: bool) -> Request {
         Request { option: option.to_owned(), skip_default }

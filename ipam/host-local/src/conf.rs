@@ -30,54 +30,81 @@ pub(crate) struct Conf {
 
 /// The configuration on the wire, as much of it as the verbs about reservations alone need. A fault in another key
 /// must not keep an address from being released.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct PlaceDocument {
+    /// Of this plugin.
     ipam: Option<PlaceIpam>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PlaceIpam {
+    /// Where the reservations are kept.
+    #[cfg_attr(test, schemars(extend("default" = DEFAULT_DATA_DIR)))]
     data_dir: String,
+    /// Reservations from before a reboot are free.
     reclaim_after_reboot: bool,
 }
 
 /// The configuration on the wire.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    /// Of this plugin.
     ipam: Ipam,
+    /// What the runtime says.
     runtime_config: RuntimeConfig,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Ipam {
+    /// Range sets: one address is taken of each set, from the first of its ranges that has one.
     ranges: Vec<Vec<RangeDocument>>,
+    /// Routes of the container, returned as they are.
+    #[cfg_attr(test, schemars(schema_with = "schemas::routes"))]
     routes: Vec<Route>,
+    /// A resolv.conf of the host that the DNS settings are read from.
     resolv_conf: String,
 }
 
 /// The old way: `ipam` itself is the one range.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct OldStyle {
+    /// Of this plugin; its own keys are one range.
     ipam: RangeDocument,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RangeDocument {
+    /// The network.
+    #[cfg_attr(test, schemars(schema_with = "schemas::cidr"))]
     subnet: String,
+    /// The first address; by default the subnet's second.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     range_start: String,
+    /// The last address; by default the subnet's last, of IPv4 the one before.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     range_end: String,
+    /// The gateway, which is never given away; by default the subnet's second address.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     gateway: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RuntimeConfig {
+    /// More range sets (capability `ipRanges`), before those of the configuration.
     #[serde(rename = "ipRanges")]
     ip_ranges: Vec<Vec<RangeDocument>>,
 }
@@ -197,4 +224,19 @@ fn requested(config: &NetworkConfig, args: Option<&CniArgs>) -> Result<Vec<IpAdd
 fn bare_address(text: &str) -> Option<IpAddr> {
     let address = text.parse().or_else(|_no_address| text.parse().map(|net: IpNet| net.addr())).ok()?;
     Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_ipam("host-local", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("ips")
+            .with::<PlaceDocument>()
+            .with::<OldStyle>()
+            .with::<Document>()
+            .assert_is_current();
+    }
 }

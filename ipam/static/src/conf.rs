@@ -23,24 +23,37 @@ pub(crate) struct Conf {
 }
 
 /// The configuration on the wire.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Document {
+    /// Of this plugin.
     ipam: Option<Ipam>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Ipam {
+    /// The addresses; those that the runtime names replace them.
     addresses: Vec<Address>,
+    /// Routes of the container, returned as they are.
+    #[cfg_attr(test, schemars(schema_with = "schemas::routes"))]
     routes: Vec<Route>,
+    /// Name resolution for the container.
+    #[cfg_attr(test, schemars(schema_with = "schemas::dns"))]
     dns: Dns,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["address"])))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Address {
+    /// The address with its prefix length.
+    #[cfg_attr(test, schemars(schema_with = "schemas::cidr", extend("examples" = ["10.1.0.5/16"])))]
     address: String,
+    /// The gateway.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     gateway: String,
 }
 
@@ -117,4 +130,17 @@ fn gateway((path, text): Written<'_>) -> Result<IpAddr, StaticError> {
 /// `10.1.0.5/16`. `field` is what the reference calls it.
 fn with_prefix(field: &'static str, (path, text): Written<'_>) -> Result<IpNet, StaticError> {
     text.parse().map_err(|_fault: ipnet::AddrParseError| StaticError::NotCidr { field, path, text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_ipam("static", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("ips")
+            .with::<Document>()
+            .assert_is_current();
+    }
 }

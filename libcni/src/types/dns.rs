@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Name resolution for the container (specification, section "Result types").
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dns {

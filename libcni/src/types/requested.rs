@@ -24,22 +24,30 @@ pub struct RequestedIp {
     pub text: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    /// What people ask for on the command line of a runtime.
     args: Args,
+    /// What the runtime says.
     runtime_config: Ips,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Args {
+    /// The arguments of CONVENTIONS.md.
     cni: Ips,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Ips {
+    /// The addresses asked for (in `runtimeConfig`: capability `ips`).
+    #[cfg_attr(test, schemars(schema_with = "schemas::ips"))]
     ips: Vec<String>,
 }
 
@@ -88,6 +96,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_part::<Document>("ips").assert_is_current();
+    }
 
     fn requested(mut config: serde_json::Value, cni_args: &str) -> Result<RequestedIps, ConfigError> {
         config["name"] = json!("net");

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::types::wire;
 
 /// A route, as IPAM plugins return it and interface plugins apply it (specification 1.1.0).
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Destination prefix.
     #[serde(with = "wire::net")]
+    #[cfg_attr(test, schemars(schema_with = "schemas::cidr"))]
     pub dst: IpNet,
     /// Next hop. Absent: the plugin may choose a gateway.
     #[serde(default, with = "wire::ip", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     pub gw: Option<IpAddr>,
     /// Path MTU in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -97,13 +97,20 @@ pub struct MasterConf {
     pub must_be_up: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// The interface below; not given: that of the default route.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ifname"))]
     #[serde(deserialize_with = "name_unless_empty")]
     master: Option<IfName>,
+    /// `master` is an interface of the container.
     link_in_container: bool,
+    /// MTU in bytes; 0: the master's.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: u32,
+    /// Run duplicate address detection for IPv6 in the container.
     enabledad: bool,
 }
 
@@ -236,6 +243,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_part::<Wire>("master").assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<MasterConf, String> {
         json::decode(value).and_then(MasterConf::check).map_err(|e| e.to_string())

@@ -40,24 +40,33 @@ impl Limit {
 }
 
 /// The same keys stand at the top level and in `runtimeConfig.bandwidth`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// What the container may receive, in bits per second; at least 8.
     ingress_rate: Option<u64>,
+    /// Bits that may arrive at once after a silence; needed with the rate, up to 2^35 - 9.
     ingress_burst: Option<u64>,
+    /// What the container may send, in bits per second; at least 8.
     egress_rate: Option<u64>,
+    /// Bits that may be sent at once after a silence; needed with the rate, up to 2^35 - 9.
     egress_burst: Option<u64>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WithRuntime {
+    /// What the runtime says.
     runtime_config: WireRuntime,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WireRuntime {
+    /// The limits of this container (capability `bandwidth`); only where the configuration itself has none.
     bandwidth: Option<Wire>,
 }
 
@@ -126,6 +135,14 @@ mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("bandwidth", env!("CARGO_PKG_DESCRIPTION"))
+            .with::<Wire>()
+            .with::<WithRuntime>()
+            .assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         let decoded = || {

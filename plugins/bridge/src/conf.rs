@@ -75,34 +75,62 @@ impl PortVlans {
     }
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// The bridge on the host, made if missing.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ifname", extend("default" = DEFAULT_BRIDGE)))]
     bridge: Option<IfName>,
+    /// Give the bridge the address of the gateway, and forward packets.
     is_gateway: bool,
+    /// As `isGateway`, and give the container a default route through it.
     is_default_gateway: bool,
+    /// Replace an address of the bridge that conflicts with the gateway, instead of failing.
     force_address: bool,
+    /// Masquerade what the container sends to outside its subnet.
     ip_masq: bool,
+    /// Who masquerades: "nftables" or "iptables"; none for what this host has.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "nftables", "iptables"])))]
     ip_masq_backend: String,
+    /// MTU in bytes of a bridge that is made and of both ends of the veth; 0: what the kernel likes.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: u32,
+    /// Let the port send frames back to where they came from. Not with `promiscMode`.
     hairpin_mode: bool,
+    /// Have the bridge take every frame. Not with `hairpinMode`.
     promisc_mode: bool,
+    /// The VLAN that frames without a tag belong to; 0: none.
+    #[cfg_attr(test, schemars(range(max = 4094)))]
     vlan: u16,
+    /// VLANs whose frames pass with their tag.
     vlan_trunk: Option<Vec<WireTrunk>>,
+    /// Keep the VLANs that the bridge gives its ports by default.
     preserve_default_vlan: bool,
+    /// Drop frames from other source addresses than the container's.
     macspoofchk: bool,
+    /// Run duplicate address detection for IPv6 in the container.
     enabledad: bool,
+    /// Leave the container's end down. Not with `ipam`.
     disable_container_interface: bool,
+    /// No frames between this port and other isolated ones.
     port_isolation: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WireTrunk {
+    /// The first VLAN of a range; with `maxID`.
+    #[cfg_attr(test, schemars(range(min = 1, max = 4094)))]
     #[serde(rename = "minID")]
     min: Option<u16>,
+    /// The last VLAN of a range; with `minID`.
+    #[cfg_attr(test, schemars(range(min = 1, max = 4094)))]
     #[serde(rename = "maxID")]
     max: Option<u16>,
+    /// One VLAN.
+    #[cfg_attr(test, schemars(range(min = 1, max = 4094)))]
     id: Option<u16>,
 }
 
@@ -215,6 +243,14 @@ pub(crate) mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("bridge", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("mac")
+            .with::<Wire>()
+            .assert_is_current();
+    }
 
     pub(crate) fn conf(value: &Value) -> Result<Conf, String> {
         json::decode::<Wire>(value).and_then(Conf::check).map_err(|e| e.to_string())

@@ -46,3 +46,11 @@ impl Plugin for Dummy {
         Ok(call.forward_to_ipam(Delegate::status)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_is_that_of_all_plugins() {
+        schemas::Schema::of_plugin("dummy", env!("CARGO_PKG_DESCRIPTION")).assert_is_current();
+    }
+}

@@ -93,12 +93,22 @@ pub(crate) struct Conf {
     pub(crate) zone: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// Where rules are made: "nftables", "iptables" or "firewalld"; none for what this host has.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "nftables", "iptables", "firewalld"])))]
     backend: String,
+    /// Who may reach the containers of a bridge: "open": everybody; "same-bridge": not the containers of other
+    /// bridges with a policy; "isolated": nor those of this bridge.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "open", "same-bridge", "isolated"], "default" = "open")))]
     ingress_policy: String,
+    /// The administrator's chain of iptables, asked before the rules of this plugin.
+    #[cfg_attr(test, schemars(length(max = 28), extend("default" = Conf::default().admin_chain)))]
     iptables_admin_chain_name: String,
+    /// The zone of firewalld that the container becomes a source of.
+    #[cfg_attr(test, schemars(extend("default" = Conf::default().zone)))]
     firewalld_zone: String,
 }
 
@@ -155,6 +165,11 @@ fn is_chain_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("firewall", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn fault(value: &Value) -> String {
         Conf::from_value(value).unwrap_err().to_string()

@@ -22,30 +22,46 @@ pub(crate) struct Conf {
     pub(crate) is_dpdk: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// The device, by its name on the host.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ifname"))]
     device: String,
+    /// The device, by its MAC address; if `device` is not given.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     hwaddr: String,
+    /// The device, by its place in /sys/devices; if no key before is given.
+    #[cfg_attr(test, schemars(regex(pattern = "^(/sys/devices/.*)?$")))]
     kernelpath: String,
+    /// The device, by its PCI address such as 0000:3b:00.1; if no key before is given.
+    #[cfg_attr(test, schemars(regex(pattern = "^[^/]*$")))]
     #[serde(rename = "pciBusID")]
     pci_bus_id: String,
+    /// A program in the container drives the device itself: no link is moved.
     #[serde(rename = "dpdkMode")]
     dpdk_mode: bool,
+    /// What the runtime says.
     runtime_config: RuntimeConfig,
+    /// What the runtime is asked for.
     capabilities: Capabilities,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RuntimeConfig {
+    /// The PCI address or the auxiliary device of this container (capability `deviceID`); before all keys.
     #[serde(rename = "deviceID")]
     device_id: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Capabilities {
+    /// The runtime chooses the device of each container.
     #[serde(rename = "deviceID")]
     device_id: bool,
 }
@@ -148,6 +164,11 @@ mod tests {
     use libcni::error::CniError;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("host-device", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         let (_dir, sysfs) = tree();

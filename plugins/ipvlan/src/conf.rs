@@ -18,9 +18,12 @@ pub(crate) struct Conf {
     pub(crate) mode: IpvlanMode,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wire {
+    /// How packets are switched.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "l2", "l3", "l3s"], "default" = IpvlanMode::default().to_string())))]
     mode: String,
 }
 
@@ -48,5 +51,18 @@ impl Conf {
         let [Interface { name, .. }] = before.interfaces.as_slice() else { return Err(IpvlanError::NoChainedMaster) };
         self.master.name = Some(name.parse().map_err(|_no_name| IpvlanError::NoChainedMaster)?);
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("ipvlan", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("master")
+            .with::<Wire>()
+            .assert_is_current();
     }
 }

@@ -87,3 +87,11 @@ fn result(attachment: &Attachment, addresses: &[IpNet]) -> AddResult {
         .collect();
     AddResult { interfaces: vec![interface], ips, ..AddResult::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_is_that_of_all_plugins() {
+        schemas::Schema::of_plugin("loopback", env!("CARGO_PKG_DESCRIPTION")).assert_is_current();
+    }
+}

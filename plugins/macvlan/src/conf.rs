@@ -20,11 +20,17 @@ pub(crate) struct Conf {
     pub(crate) broadcast_queue_len: Option<u32>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wire {
+    /// How frames between the links of one master go.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "bridge", "private", "vepa", "passthru"], "default" = MacvlanMode::default().to_string())))]
     mode: String,
+    /// The interface's address, unless the runtime asks for another.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: String,
+    /// Length of the master's queue of broadcast frames, in frames; 0: what the kernel likes.
     bcqueuelen: u32,
 }
 
@@ -42,5 +48,19 @@ impl Conf {
         };
         let broadcast_queue_len = Some(wire.bcqueuelen).filter(|&packets| packets > 0);
         Ok(Self { master, mode, mac: wire.mac, broadcast_queue_len })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("macvlan", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("mac")
+            .with_part("master")
+            .with::<Wire>()
+            .assert_is_current();
     }
 }

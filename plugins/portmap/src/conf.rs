@@ -92,18 +92,31 @@ pub(crate) struct Conf {
     pub(crate) mappings: Vec<Mapping>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// How packets are redirected: "nftables" or "iptables"; none for what this host has.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "nftables", "iptables"])))]
     backend: String,
+    /// Masquerade what could not be answered otherwise: the container's own connections to its host port, those of
+    /// its neighbours, and those from 127.0.0.1.
     snat: bool,
+    /// Masquerade every redirected connection.
     masq_all: bool,
+    /// The bit of the packet mark that packets to be masqueraded get, with iptables. Not with `externalSetMarkChain`.
+    #[cfg_attr(test, schemars(range(min = 0, max = 31), extend("default" = DEFAULT_MARK_BIT)))]
     mark_masq_bit: Option<i64>,
+    /// A chain of somebody else that marks packets, and who masquerades them then; with iptables.
+    #[cfg_attr(test, schemars(length(max = 28)))]
     external_set_mark_chain: String,
+    /// Words of a rule: only IPv4 packets that match are redirected.
     #[serde(rename = "conditionsV4")]
     conditions_v4: Vec<String>,
+    /// Words of a rule: only IPv6 packets that match are redirected.
     #[serde(rename = "conditionsV6")]
     conditions_v6: Vec<String>,
+    /// What the runtime says.
     runtime_config: WireRuntime,
 }
 
@@ -122,18 +135,28 @@ impl Default for Wire {
     }
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WireRuntime {
+    /// The published ports (capability `portMappings`).
     port_mappings: Vec<WireMapping>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WireMapping {
+    /// The port of the host.
+    #[cfg_attr(test, schemars(range(min = 0, max = 65535)))]
     host_port: i64,
+    /// The port of the container.
+    #[cfg_attr(test, schemars(range(min = 0, max = 65535)))]
     container_port: i64,
+    /// "tcp", "udp" or "sctp".
     protocol: String,
+    /// Only packets to this address of the host; none for all.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ip"))]
     #[serde(rename = "hostIP")]
     host_ip: String,
 }
@@ -297,6 +320,11 @@ fn host_ip(text: &str) -> Result<Option<IpAddr>, FieldError> {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("portmap", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         Conf::from_value(value).map_err(|e| e.to_string())

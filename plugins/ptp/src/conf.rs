@@ -17,11 +17,17 @@ pub(crate) struct Conf {
     pub(crate) mtu: Option<u32>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// Masquerade what the container sends to outside its subnet.
     ip_masq: bool,
+    /// Who masquerades: "nftables" or "iptables"; none for what this host has.
+    #[cfg_attr(test, schemars(extend("enum" = ["", "nftables", "iptables"])))]
     ip_masq_backend: String,
+    /// MTU in bytes of both ends of the veth; 0: what the kernel likes.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: u32,
 }
 
@@ -45,6 +51,11 @@ mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("ptp", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         json::decode::<Wire>(value).and_then(|wire| Conf::check(&wire)).map_err(|e| e.to_string())

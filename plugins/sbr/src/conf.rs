@@ -33,11 +33,18 @@ impl StaticGateways {
     }
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// Route the packets of the addresses by this table of somebody else, 1 to 4294967295; not given: by tables of
+    /// their own.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     table: Option<u32>,
+    /// The gateways of the default routes, one of each family, instead of those of the addresses.
+    #[cfg_attr(test, schemars(schema_with = "schemas::addresses", length(max = 2)))]
     gateways: Vec<String>,
+    /// Leave the subnets in the main table, with the address as source.
     add_source_hints: bool,
 }
 
@@ -91,6 +98,11 @@ mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("sbr", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         json::decode::<Wire>(value).and_then(Conf::check).map_err(|e| e.to_string())

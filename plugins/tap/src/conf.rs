@@ -28,15 +28,26 @@ pub(crate) struct Conf {
     pub(crate) bridge: Option<IfName>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// Several queues of the device can be opened.
     multi_queue: bool,
+    /// MTU in bytes; 0: what the kernel likes.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: u32,
+    /// The device's address, unless the runtime asks for another.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: String,
+    /// The user ID that may open it.
     owner: Option<u32>,
+    /// The group ID that may open it.
     group: Option<u32>,
+    /// The SELinux label of the device.
     selinux_context: String,
+    /// A bridge of the container that the device becomes a port of.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ifname"))]
     bridge: String,
 }
 
@@ -78,6 +89,14 @@ mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("tap", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("mac")
+            .with::<Wire>()
+            .assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         json::decode::<Wire>(value).and_then(Conf::check).map_err(|e| e.to_string())

@@ -30,49 +30,77 @@ pub(crate) struct Conf {
 }
 
 /// As much of the configuration as DEL and GC need. A fault in another key must not keep them from their work.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PlaceDocument {
+    /// Where it is written down what was before.
+    #[cfg_attr(test, schemars(extend("default" = DEFAULT_DATA_DIR)))]
     data_dir: String,
 }
 
 /// The configuration on the wire.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
+    /// Sysctls of the container below `net`, by their name: {"net.core.somaxconn": "500"}; IFNAME in a name is the
+    /// interface.
     sysctl: BTreeMap<String, String>,
+    /// The interface's address.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: String,
+    /// Have the interface take every frame.
     promisc: bool,
-    /// 0: as it is.
+    /// MTU in bytes; 0: as it is.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: u32,
+    /// Have the interface take every multicast frame, or not; not given: as it is.
     allmulti: Option<bool>,
+    /// Length of the interface's transmit queue in packets; not given: as it is.
     #[serde(rename = "txQLen")]
     tx_q_len: Option<u32>,
+    /// What the runtime says.
     runtime_config: RuntimeConfig,
+    /// What people ask for on the command line of a runtime.
     args: Args,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RuntimeConfig {
+    /// The interface's address (capability `mac`), over that of the configuration.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Args {
+    /// The arguments of CONVENTIONS.md; what is there takes the place of what the configuration says.
     cni: ArgsCni,
 }
 
 /// What is there takes the place of what the configuration says, also if it says "nothing".
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ArgsCni {
+    /// Sysctls, over those of the configuration.
     sysctl: BTreeMap<String, String>,
+    /// The address.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mac"))]
     mac: Option<String>,
+    /// As `promisc`.
     promisc: Option<bool>,
+    /// As `mtu`.
+    #[cfg_attr(test, schemars(schema_with = "schemas::mtu"))]
     mtu: Option<u32>,
+    /// As `allmulti`.
     allmulti: Option<bool>,
+    /// As `txQLen`.
     #[serde(rename = "txQLen")]
     tx_q_len: Option<u32>,
 }
@@ -173,4 +201,17 @@ fn mac(document: &Document, args: &CniArgs) -> Result<Option<MacAddr>, ConfigErr
     let of_args = document.args.cni.mac.as_deref().map(|text| ("args.cni.mac", text));
     let candidate = of_args.or_else(|| others.into_iter().find(|(_, text)| !text.is_empty()));
     candidate.filter(|(_, text)| !text.is_empty()).map(|(path, text)| interface_mac(path, text)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("tuning", env!("CARGO_PKG_DESCRIPTION"))
+            .with::<PlaceDocument>()
+            .with::<Document>()
+            .assert_is_current();
+    }
 }

@@ -20,9 +20,12 @@ pub(crate) struct Conf {
     pub(crate) id: u16,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["master"])))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// The VLAN of the frames on the master.
+    #[cfg_attr(test, schemars(range(max = MAX_VLAN_ID)))]
     vlan_id: u32,
 }
 
@@ -47,6 +50,14 @@ fn vlan_id(id: u32) -> Result<u16, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("vlan", env!("CARGO_PKG_DESCRIPTION"))
+            .with_part("master")
+            .with::<Wire>()
+            .assert_is_current();
+    }
 
     #[test]
     fn the_range_is_said() {

@@ -15,10 +15,14 @@ pub(crate) struct Conf {
     pub(crate) table: Option<u32>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["vrfname"])))]
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wire {
+    /// The VRF in the container, made if missing.
+    #[cfg_attr(test, schemars(schema_with = "schemas::ifname"))]
     vrfname: String,
+    /// Its routing table; 0: of a VRF that is made the lowest that nobody uses, of another any.
     table: u32,
 }
 
@@ -44,6 +48,11 @@ mod tests {
     use super::*;
     use libcni::json;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("vrf", env!("CARGO_PKG_DESCRIPTION")).with::<Wire>().assert_is_current();
+    }
 
     fn conf(value: &Value) -> Result<Conf, String> {
         json::decode::<Wire>(value).and_then(Conf::check).map_err(|e| e.to_string())

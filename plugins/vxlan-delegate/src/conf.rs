@@ -30,12 +30,20 @@ pub(crate) struct Conf {
     pub(crate) ipam: Map<String, Value>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    /// Where the overlay's daemon writes the node's subnet.
+    #[cfg_attr(test, schemars(extend("default" = SUBNET_FILE)))]
     subnet_file: String,
+    /// Where overlayd answers.
+    #[cfg_attr(test, schemars(extend("default" = OVERLAYD_SOCKET)))]
     overlayd_socket: String,
+    /// The configuration of the plugin that attaches the container, by default of `bridge`; what depends on the node is
+    /// filled in.
     delegate: Map<String, Value>,
+    /// Keys for the delegate's `ipam`.
     ipam: Map<String, Value>,
 }
 
@@ -54,9 +62,12 @@ impl Conf {
 }
 
 /// `dataDir` alone, which DEL and GC can do without the rest.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct DataDir {
+    /// Where configurations of delegates are kept between ADD and DEL.
+    #[cfg_attr(test, schemars(extend("default" = DATA_DIR)))]
     data_dir: String,
 }
 
@@ -78,4 +89,17 @@ impl DataDir {
 /// An empty path is none.
 fn or_default(path: String, default: &str) -> PathBuf {
     if path.is_empty() { PathBuf::from(default) } else { PathBuf::from(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        schemas::Schema::of_plugin("vxlan-delegate", env!("CARGO_PKG_DESCRIPTION"))
+            .with::<DataDir>()
+            .with::<Wire>()
+            .assert_is_current();
+    }
 }
