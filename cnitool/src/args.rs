@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
+use crate::doctor::DoctorOptions;
 use crate::install::Placement;
 use crate::show::ShowOptions;
 
@@ -27,7 +28,7 @@ Exit codes:
   3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
   4  what was attached cannot be remembered or recalled (the cache directory), a file cannot be installed, or output failed
   5  status: the network is not ready (codes 50 and 51); overlay status: this node is not, or overlayd does not answer
-  6  overlay diff, overlay explain: something is not as it should be";
+  6  overlay diff, overlay explain, doctor: something is not as it should be";
 
 /// Runs CNI network configurations: adds, checks and removes an interface in a network namespace that exists already.
 #[derive(Debug, Parser)]
@@ -75,6 +76,11 @@ pub(crate) enum Command {
     Attachments(AttachmentsOptions),
     /// Show what is on this node: attachments, addresses, bridges, published ports, and what is odd
     Show(ShowOptions),
+    /// Look for what is wrong with container networks on this node, and say what to do about it
+    Doctor(DoctorOptions),
+    /// Try what the kernel can do, in a namespace that nobody sees; for `doctor`
+    #[command(hide = true)]
+    TryKernel,
     /// Put plugins and configurations where a container runtime looks for them, each by rename
     Install(InstallOptions),
     /// Ask overlayd, the overlay's daemon, how it is on this node

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use libcni::ErrorCode;
+use libcni::netns::NetnsError;
 use libcni::runtime::{CacheError, ConflistError, LoadError, PluginFault, RuntimeError};
 use libcni::socket::AskError;
 use libcni::store::StoreError;
@@ -13,7 +14,7 @@ pub(crate) const USAGE: u8 = 2;
 const CONFIGURATION: u8 = 3;
 const STATE: u8 = 4;
 const NOT_READY: u8 = 5;
-const OVERLAY_FAULT: u8 = 6;
+const NOT_WELL: u8 = 6;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,10 @@ pub(crate) enum ToolError {
     NodeNotReady,
     #[error("something of the overlay is not as it should be on this node")]
     OverlayFault,
+    #[error("something is not as it should be on this node")]
+    NodeNotWell,
+    #[error("nothing can be tried")]
+    Namespace(#[source] NetnsError),
 }
 
 impl ToolError {
@@ -66,9 +71,13 @@ impl ToolError {
             | Self::IfName(..)
             | Self::Netns { .. } => CONFIGURATION,
             Self::Runtime(fault) => runtime_exit_code(fault),
-            Self::Cache(_) | Self::UnknownAttachment { .. } | Self::Install(_) | Self::Output(_) => STATE,
+            Self::Cache(_)
+            | Self::UnknownAttachment { .. }
+            | Self::Install(_)
+            | Self::Output(_)
+            | Self::Namespace(_) => STATE,
             Self::Overlayd(_) | Self::OverlaydAnswer(_) | Self::NodeNotReady => NOT_READY,
-            Self::OverlayFault => OVERLAY_FAULT,
+            Self::OverlayFault | Self::NodeNotWell => NOT_WELL,
         }
     }
 
@@ -97,6 +106,8 @@ impl ToolError {
             Self::Overlayd(AskError::Garbled { .. })
             | Self::NodeNotReady
             | Self::OverlayFault
+            | Self::NodeNotWell
+            | Self::Namespace(_)
             | Self::File { .. }
             | Self::Variable { .. }
             | Self::CniArgs(_)

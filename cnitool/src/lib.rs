@@ -3,7 +3,9 @@
 mod args;
 mod attach;
 mod collect;
+mod doctor;
 mod error;
+mod finding;
 mod inspect;
 mod install;
 mod node;
@@ -71,6 +73,8 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Attachments(options) => inspect::attachments(&mut session, options.json),
         Command::Install(options) => install::install(&mut session, &options.placements),
         Command::Show(options) => show::show(&mut session, options),
+        Command::Doctor(options) => doctor::doctor(&mut session, options),
+        Command::TryKernel => doctor::probe::run(&mut session),
         Command::Overlay(options) => overlay::ask(&mut session, options),
     }
 }

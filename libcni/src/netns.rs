@@ -226,6 +226,20 @@ impl Netns {
     }
 }
 
+/// Moves the calling thread into a new, empty network namespace for good, to try something out; where the privilege is
+/// missing, into a new user namespace too, in which it has every privilege over that. Works only before the process
+/// has other threads.
+///
+/// # Errors
+/// [`NetnsError::Create`] where neither is allowed.
+pub fn isolate() -> Result<(), NetnsError> {
+    let isolated = match unshare(CloneFlags::CLONE_NEWNET) {
+        Err(nix::Error::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET),
+        done => done,
+    };
+    isolated.map_err(|e| NetnsError::Create { path: CURRENT.into(), source: e.into() })
+}
+
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

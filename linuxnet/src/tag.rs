@@ -13,6 +13,10 @@ use libcni::names::{ContainerId, IfName, NetworkName};
 use libcni::types::AttachmentId;
 use sha2::{Digest, Sha512};
 
+/// The bit of the packet mark by which the plugin `firewall` says, within the hook forward, that a packet of a container
+/// may pass: an interface for other people's rules.
+pub const FORWARD_MARK: u32 = 0x1000;
+
 /// What a network name may take of a tag, in bytes.
 const NETWORK_MAX: usize = 31;
 

@@ -40,7 +40,7 @@ pub(crate) fn bridges(inventory: &Inventory) -> BTreeSet<String> {
 }
 
 /// The bridge that a plugin makes.
-fn bridge(plugin: &Map<String, Value>) -> Option<String> {
+pub(crate) fn bridge(plugin: &Map<String, Value>) -> Option<String> {
     match text(plugin, "type")? {
         "bridge" => Some(text(plugin, "bridge").unwrap_or(DEFAULT_BRIDGE).to_owned()),
         "vxlan-delegate" | "flannel" => {

@@ -5,8 +5,15 @@ use std::fmt::Write;
 /// What `iptables-save` says about one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    chains: Vec<String>,
+    chains: Vec<Chain>,
     rules: Vec<Rule>,
+}
+
+/// A chain: its name, and what happens at its end, `-` if it is not the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chain {
+    name: String,
+    policy: String,
 }
 
 impl Table {
@@ -14,7 +21,10 @@ impl Table {
     /// writes warnings there.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let chain = |line: &str| Some(line.strip_prefix(':')?.split(' ').next()?.to_owned());
+        let chain = |line: &str| {
+            let mut words = line.strip_prefix(':')?.split(' ').map(str::to_owned);
+            Some(Chain { name: words.next()?, policy: words.next().unwrap_or_default() })
+        };
         let rule = |line: &str| line.strip_prefix("-A ").map(Rule::parse);
         Self { chains: text.lines().filter_map(chain).collect(), rules: text.lines().filter_map(rule).collect() }
     }
@@ -22,12 +32,18 @@ impl Table {
     /// Whether there is a chain of this name.
     #[must_use]
     pub fn has_chain(&self, name: &str) -> bool {
-        self.chains.iter().any(|chain| chain == name)
+        self.chains.iter().any(|chain| chain.name == name)
+    }
+
+    /// Whether this chain of the kernel drops what no rule decides about.
+    #[must_use]
+    pub fn drops_by_policy(&self, name: &str) -> bool {
+        self.chains.iter().any(|chain| chain.name == name && chain.policy == "DROP")
     }
 
     /// The names of all chains, in iptables' order.
     pub fn chains(&self) -> impl Iterator<Item = &str> {
-        self.chains.iter().map(String::as_str)
+        self.chains.iter().map(|chain| chain.name.as_str())
     }
 
     /// The rules of one chain, first one first.

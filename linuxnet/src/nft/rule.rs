@@ -362,6 +362,20 @@ impl RuleEntry {
         self.expressions.last().and_then(Expression::verdict)
     }
 
+    /// Whether it drops or rejects every packet, whatever it is.
+    #[must_use]
+    pub fn drops_all(&self) -> bool {
+        let has_no_condition = |e: &Expression| matches!(e.name.as_str(), "counter" | "log" | "reject" | "immediate");
+        self.expressions.iter().all(has_no_condition)
+            && (self.verdict() == Some(Verdict::Drop) || self.expressions.iter().any(|e| e.name == "reject"))
+    }
+
+    /// Whether something is compared with this constant: bytes as packets have them.
+    #[must_use]
+    pub fn compares_with(&self, constant: &[u8]) -> bool {
+        self.expressions.iter().any(|e| e.name == "cmp" && e.constant() == Some(constant))
+    }
+
     /// Whether it does the same as `rule` would in a table of this family. Comments and counts are not compared.
     #[must_use]
     pub fn is_like(&self, family: Family, rule: &Rule) -> bool {

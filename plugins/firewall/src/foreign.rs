@@ -2,7 +2,7 @@
 //! cannot undo it. All that can be done is to say so, and how the owner of such a chain can let containers pass.
 
 use linuxnet::NetlinkError;
-use linuxnet::nft::{BaseChainEntry, Expression, Family, Hook, Nfnetlink, Policy, RuleEntry, Verdict};
+use linuxnet::nft::{BaseChainEntry, Family, Hook, Nfnetlink, Policy, RuleEntry};
 
 use crate::firewalld;
 use crate::forward::{self, FORWARD};
@@ -34,18 +34,8 @@ fn is_provided_for(chain: &BaseChainEntry, zoned: bool) -> bool {
 /// Whether whatever no rule accepts is dropped, and no rule looks for our mark.
 fn drops(nft: &mut Nfnetlink, chain: &BaseChainEntry) -> Result<bool, NetlinkError> {
     let rules = nft.rules(chain.table(), &chain.name)?;
-    let drops = chain.policy == Some(Policy::Drop) || rules.last().is_some_and(is_drop_of_all);
-    Ok(drops && !rules.iter().any(looks_for_mark))
-}
-
-fn is_drop_of_all(rule: &RuleEntry) -> bool {
-    let without_condition = |e: &Expression| matches!(e.name.as_str(), "counter" | "log" | "reject" | "immediate");
-    rule.expressions.iter().all(without_condition)
-        && (rule.verdict() == Some(Verdict::Drop) || rule.expressions.iter().any(|e| e.name == "reject"))
-}
-
-fn looks_for_mark(rule: &RuleEntry) -> bool {
-    rule.expressions.iter().any(|e| e.name == "cmp" && e.constant() == Some(&MARK.to_ne_bytes()))
+    let drops = chain.policy == Some(Policy::Drop) || rules.last().is_some_and(RuleEntry::drops_all);
+    Ok(drops && !rules.iter().any(|rule| rule.compares_with(&MARK.to_ne_bytes())))
 }
 
 fn warning(chain: &BaseChainEntry) -> String {

@@ -36,7 +36,7 @@ pub(crate) const TABLE: Table<'static> = Table::inet("ferrule_firewall");
 pub(super) const BRIDGE_TABLE: Table<'static> = Table::new(Family::Bridge, "ferrule_firewall");
 
 /// The bit of the packet mark that says, within the hook forward, that a packet may pass.
-pub(crate) const MARK: u32 = 0x1000;
+pub(crate) const MARK: u32 = linuxnet::tag::FORWARD_MARK;
 
 const ADMIN: &str = "admin";
 const FORWARD: &str = "forward";

@@ -1,0 +1,73 @@
+//! doctor: looks at everything on this node that container networks need, and says what to do.
+//!
+//! One file for each group of checks. A check that cannot be made is told, and is no finding.
+
+mod configurations;
+mod configured;
+mod directories;
+mod feature;
+mod firewall;
+mod kernel;
+mod overlay;
+pub(crate) mod probe;
+mod report;
+mod sysctls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::ToolError;
+use crate::node::Inventory;
+use crate::session::Session;
+use report::{Group, Summary};
+
+/// Where plugins are, if `CNI_PATH` says nothing.
+const DEFAULT_PLUGIN_DIR: &str = "/opt/cni/bin";
+/// What each plugin gets to answer VERSION.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Print text, or JSON for programs
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(crate) fn doctor(session: &mut Session<'_>, options: &DoctorOptions) -> Result<(), ToolError> {
+    if session.runtime.plugin_dirs.is_empty() {
+        session.runtime.plugin_dirs.push(PathBuf::from(DEFAULT_PLUGIN_DIR));
+    }
+    session.runtime.timeout.get_or_insert(VERSION_TIMEOUT);
+    let inventory = Inventory::read(session.sources());
+    let groups = examine(session, &inventory);
+    match options.format {
+        Format::Text => session.print(report::text(&groups, session.screen()))?,
+        Format::Json => session.print(format_args!("{}\n", libcni::json::pretty(&report::json(&groups))))?,
+    }
+    if Summary::of(&groups).is_well() { Ok(()) } else { Err(ToolError::NodeNotWell) }
+}
+
+/// All checks, in the order in which one thing rests on another.
+fn examine(session: &Session<'_>, inventory: &Inventory) -> Vec<Group> {
+    let conf_dir = session.sources().conf_dir;
+    let networks = &inventory.networks;
+    let progress = session.progress("looking at the plugins");
+    let mut groups = vec![directories::examine(&session.runtime, conf_dir, networks)];
+    groups.push(configurations::examine(conf_dir));
+    progress.step("trying what the kernel can do");
+    groups.push(kernel::examine(networks));
+    progress.step("looking at sysctls and firewalls");
+    groups.push(sysctls::examine(inventory));
+    groups.push(firewall::examine(inventory));
+    progress.step("asking for the overlay");
+    groups.push(overlay::examine(inventory));
+    groups
+}
