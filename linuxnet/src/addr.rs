@@ -43,6 +43,15 @@ pub struct Address {
 }
 
 impl Netlink {
+    /// The addresses of all links, in the kernel's order (`ip address show`).
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn all_addresses(&mut self) -> Result<Vec<Address>, NetlinkError> {
+        let message = AddressMessage::default();
+        self.dump(&Request::new("list addresses", libc::RTM_GETADDR, Mode::Change, &message), parse)
+    }
+
     /// The addresses of a link, in the kernel's order (`ip address show dev DEV`).
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! * [`iface`] applies a plugin's result to an interface, and compares the two.
 //! * [`attach`] is what the plugins that give a container an interface share.
 //! * [`masq::Masquerade`] is `ipMasq`, which bridge and ptp share; [`tag::Tag`] tells whose a piece of a firewall is.
+//! * [`snapshot::Snapshot`] is what a namespace holds at a moment, and how two moments differ.
 //! * [`udp`] is UDP on one interface, also on one without an address.
 //! * [`undo::Undo`] takes back what a failed ADD did.
 #![warn(missing_docs)]
@@ -31,6 +32,7 @@ mod nl;
 mod packet;
 pub mod route;
 pub mod rule;
+pub mod snapshot;
 mod sockopt;
 pub mod sysctl;
 pub mod table;

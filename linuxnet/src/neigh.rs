@@ -35,6 +35,15 @@ pub struct Neighbour {
 }
 
 impl Netlink {
+    /// The neighbours on all links, of both families (`ip neigh show`).
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn all_neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
+        let message = NeighbourMessage::default();
+        self.dump(&Request::new("list neighbours", libc::RTM_GETNEIGH, Mode::Change, &message), parse)
+    }
+
     /// The neighbours on a link, of both families (`ip neigh show dev DEV`).
     ///
     /// # Errors

@@ -40,8 +40,10 @@ mod abi;
 mod chain;
 mod changes;
 mod commit;
+mod decompile;
 mod element;
 mod encode;
+mod listing;
 mod load;
 mod range;
 mod read;
@@ -56,6 +58,7 @@ mod value;
 pub use chain::{BaseChain, BaseChainEntry, Chain, ChainKind, Hook, Policy, priority};
 pub use changes::Changes;
 pub use element::{Element, ElementData, ElementEntry};
+pub use listing::{ListedChain, ListedElement, ListedRule, ListedSet, ListedTable, Ruleset};
 pub use load::{AddrType, Load};
 pub use removal::Removal;
 pub use rule::{Expression, Rule, RuleEntry, Verdict};
@@ -79,6 +82,10 @@ pub enum Family {
     Ipv6,
     /// Frames that pass a bridge (`bridge`).
     Bridge,
+    /// ARP (`arp`).
+    Arp,
+    /// What devices receive or send (`netdev`).
+    Netdev,
 }
 
 impl Family {
@@ -87,18 +94,30 @@ impl Family {
         match self {
             Self::Inet => 1,
             Self::Ipv4 => 2,
+            Self::Arp => 3,
+            Self::Netdev => 5,
             Self::Bridge => 7,
             Self::Ipv6 => 10,
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// Its name, as `nft` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inet => "inet",
             Self::Ipv4 => "ip",
             Self::Ipv6 => "ip6",
             Self::Bridge => "bridge",
+            Self::Arp => "arp",
+            Self::Netdev => "netdev",
         }
+    }
+
+    /// The family with this `NFPROTO_*` number.
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        let all = [Self::Inet, Self::Ipv4, Self::Ipv6, Self::Bridge, Self::Arp, Self::Netdev];
+        all.into_iter().find(|family| family.number() == number)
     }
 }
 

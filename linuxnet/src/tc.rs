@@ -1,5 +1,6 @@
 //! Traffic control: the queueing disciplines of links, and filters that send packets elsewhere (`tc`).
 
+mod filter;
 mod ingress;
 mod redirect;
 mod tbf;
@@ -13,12 +14,13 @@ use crate::link::Dev;
 use crate::netlink::{Mode, Netlink, Request};
 use crate::nl::{Attributes, find, ne32, text};
 
+pub use filter::Filter;
 pub use ingress::ensure_ingress;
 pub use redirect::{GONE, redirect};
 pub use tbf::{Tbf, TbfState, set_tbf};
 
 /// `TC_H_ROOT` of linux/pkt_sched.h: the parent of what a link sends by.
-const ROOT: u32 = 0xffff_ffff;
+pub const ROOT: u32 = 0xffff_ffff;
 
 /// A queueing discipline, as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Qdisc {
     pub kind: String,
     /// Its handle: the major number in the upper half, the minor in the lower. 0: nobody gave it one.
     pub handle: u32,
+    /// Where it is, as a handle: [`ROOT`] for what the link sends by, `ffff:fff1` for what comes in.
+    pub parent: u32,
     /// What it is set to as a token bucket; `None` for other kinds.
     pub tbf: Option<TbfState>,
 }
@@ -83,7 +87,7 @@ fn parse(message: &[u8]) -> Option<Qdisc> {
         tbf::KIND => find(attributes, libc::TCA_OPTIONS).and_then(TbfState::parse),
         _ => None,
     };
-    Some(Qdisc { link: head.link, kind, handle: head.handle, tbf })
+    Some(Qdisc { link: head.link, kind, handle: head.handle, parent: head.parent, tbf })
 }
 
 /// `struct tcmsg` of linux/rtnetlink.h, without its family, which does not matter.

@@ -119,6 +119,71 @@ fn nft_lists_what_we_wrote_as_if_it_had_written_it() {
 }
 
 #[test]
+fn the_whole_rule_set_reads_as_nft_writes_it() {
+    let Some(bed) = Bed::new() else { return };
+    output(&bed.container, &format!("nft -f {EVERYTHING}"));
+    let ruleset = Nfnetlink::open_in(&bed.container).unwrap().ruleset().unwrap();
+    let text = std::fs::read_to_string(EVERYTHING)
+        .unwrap()
+        .replace(" packets 0 bytes 0", "")
+        .replace("0x00002000 :", "0x2000 :");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let rules: Vec<&str> = ruleset.rules.iter().map(|rule| rule.text.as_str()).collect();
+    assert_eq!(rules.len(), 13);
+    assert_eq!(rules.iter().filter(|rule| !lines.contains(rule)).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(ruleset.elements.len(), 5);
+    for element in &ruleset.elements {
+        let line = element.to_string();
+        let (_, body) = line.split_once('{').unwrap();
+        assert!(lines.contains(&format!("elements = {{{body}").as_str()), "{element}");
+    }
+    let shown = |all: Vec<String>| all.join("\n");
+    assert_eq!(
+        shown(ruleset.sets.iter().map(ToString::to_string).collect()),
+        "map inet example dnat4 { type inet_proto . inet_service : ipv4_addr . inet_service; flags timeout; }\n\
+         map inet example dnat6 { type inet_proto . inet_service : ipv6_addr . inet_service; flags timeout; }\n\
+         map inet example subnets4 { type ipv4_addr : verdict; flags timeout; }\n\
+         set inet example hairpin4 { type ipv4_addr . ifname . ifname; flags timeout; }\n\
+         set inet example local6 { type ipv6_addr; }\n\
+         map inet example marks { type mark : ether_addr; }"
+    );
+    assert_eq!(
+        shown(ruleset.chains.iter().map(ToString::to_string).collect()),
+        "inet example subnet\ninet example published\n\
+         inet example prerouting { type nat hook prerouting priority -100; policy accept; }\n\
+         inet example postrouting { type nat hook postrouting priority 100; policy accept; }\n\
+         inet example forward { type filter hook forward priority 0; policy drop; }"
+    );
+}
+
+#[test]
+fn rules_of_others_can_be_read_too() {
+    let Some(bed) = Bed::new() else { return };
+    for rule in [
+        "add table ip filter",
+        "add chain ip filter c",
+        "add rule ip filter c tcp dport { 80, 443 } counter accept",
+        "add rule ip filter c meta mark set mark and 0xffffefff xor 0x1000",
+        "add rule ip filter c ct state established,related accept",
+        "add rule ip filter c ip daddr 10.0.0.0/12 oifname eth* snat to 192.0.2.1 random",
+    ] {
+        output(&bed.container, &format!("nft {}", rule.replace('{', "{ ").trim()));
+    }
+    let ruleset = Nfnetlink::open_in(&bed.container).unwrap().ruleset().unwrap();
+    let rules: Vec<String> = ruleset.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "ip filter c meta l4proto tcp th dport { 80, 443 } counter accept",
+            "ip filter c meta mark set meta mark & 0xffffefff ^ 0x00001000",
+            "ip filter c ct state established,related accept",
+            "ip filter c ip daddr 10.0.0.0/12 oifname \"eth*\" snat to 192.0.2.1 random",
+        ]
+    );
+    assert!(ruleset.sets.is_empty() && ruleset.elements.is_empty(), "those of a rule belong to it");
+}
+
+#[test]
 fn our_rules_are_nfts_expression_by_expression() {
     let Some(bed) = Bed::new() else { return };
     output(&bed.container, &format!("nft -f {EVERYTHING}"));

@@ -1,4 +1,4 @@
-//! Rules, tables, VRFs and saved routes in namespaces, as `ip` sees them.
+//! Rules, tables, VRFs, saved routes and snapshots in namespaces, as `ip` sees them.
 
 #![expect(clippy::unwrap_used, reason = "a failure of what the tests share is a failed test")]
 
@@ -8,6 +8,7 @@ use linuxnet::link::{self, Dev};
 use linuxnet::netlink::Netlink;
 use linuxnet::route;
 use linuxnet::rule::{self, Rule};
+use linuxnet::snapshot::{Snapshot, Source};
 use support::{Bed, json, output, skip};
 
 fn from(address: &str, table: u32) -> Rule {
@@ -140,4 +141,89 @@ fn a_vrf_has_its_table() {
     netlink.run(link::set_master(Dev::from(&eth0), Dev::from(&red))).unwrap();
     let routes = output(&bed.container, "ip route show table 70000");
     assert!(routes.contains("10.1.0.0/24 dev eth0"), "{routes}");
+}
+
+/// What differs, without what the kernel does of itself; MAC addresses are random.
+fn differences(after: &Snapshot, before: &Snapshot) -> Vec<String> {
+    let changes = after.since(before).into_iter().filter(|change| !change.is_automatic());
+    changes.map(|change| change.to_string()).map(|line| line.split(" mac ").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_snapshot_shows_what_changed_and_nothing_else() {
+    let Some(bed) = Bed::new() else { return };
+    let mut source = Source::open_in(&bed.container).unwrap();
+    let empty = source.take().unwrap();
+    assert!(source.take().unwrap().since(&empty).is_empty());
+    eth0(&bed);
+    let host = bed.host.path().display();
+    for command in [
+        "ip route add default via 10.1.0.1 dev eth0",
+        "ip route add blackhole 10.9.0.0/16 proto static metric 5",
+        "ip -6 route add fd00:2::/64 dev eth0 table 100",
+        "ip rule add from 10.1.0.5 fwmark 7/0xff lookup 100 priority 5",
+        "ip neigh add 10.1.0.9 dev eth0 lladdr 0a:58:0a:01:00:09 nud permanent",
+        "nft add table inet t",
+        "nft add set inet t s { type ipv4_addr; }",
+        "nft add element inet t s { 10.1.0.7 }",
+    ] {
+        output(&bed.container, command);
+    }
+    let full = source.take().unwrap();
+    let expected = "\
++ link eth0@if2: veth mtu 1500 up qlen 1000
++ address eth0 10.1.0.5/24 scope global
++ address eth0 fd00:1::5/64 scope global
++ route default via 10.1.0.1 dev eth0
++ route blackhole 10.9.0.0/16 proto static metric 5
++ route 10.1.0.0/24 dev eth0 proto kernel scope link src 10.1.0.5
++ route fd00:2::/64 dev eth0 table 100 metric 1024
++ route fd00:1::/64 dev eth0 proto kernel metric 256
++ rule 5: from 10.1.0.5 fwmark 0x7/0xff lookup 100
++ neighbour 10.1.0.9 dev eth0 lladdr 0a:58:0a:01:00:09
++ nft-table inet t
++ nft-set set inet t s { type ipv4_addr; }
++ nft-element inet t s { 10.1.0.7 }";
+    let mut lines = differences(&full, &empty);
+    let mut expected: Vec<&str> = expected.lines().collect();
+    // Routes are hashed.
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{host}");
+    output(&bed.container, "ip link set eth0 mtu 1400");
+    let smaller = source.take().unwrap();
+    assert_eq!(differences(&smaller, &full).len(), 1, "{:?}", differences(&smaller, &full));
+    assert!(differences(&smaller, &full).concat().starts_with("~ link eth0@if2: veth mtu 1500 up"));
+    for command in
+        ["ip link del eth0", "ip rule del priority 5", "ip route del blackhole 10.9.0.0/16", "nft flush ruleset"]
+    {
+        output(&bed.container, command);
+    }
+    assert_eq!(source.take().unwrap().since(&empty), [], "nothing is left");
+}
+
+#[test]
+fn a_snapshot_shows_queues_and_filters() {
+    let Some(bed) = Bed::new() else { return };
+    eth0(&bed);
+    let mut source = Source::open_in(&bed.container).unwrap();
+    let before = source.take().unwrap();
+    let tbf = "tc qdisc add dev eth0 root handle 1: tbf rate 1mbit burst 10000 limit 20000";
+    if bed.container.within(|| std::process::Command::new("sh").args(["-c", tbf]).output()).unwrap().is_err() {
+        return skip("no tc");
+    }
+    output(&bed.container, "tc qdisc add dev eth0 ingress");
+    output(
+        &bed.container,
+        "tc filter add dev eth0 parent ffff: protocol all pref 1 u32 match u32 0 0 action mirred egress redirect dev lo",
+    );
+    let lines = differences(&source.take().unwrap(), &before);
+    let expected = [
+        "+ qdisc ingress ffff: dev eth0 ingress",
+        "+ filter dev eth0 parent ffff: pref 1 u32 handle 80000800 redirect to lo",
+    ];
+    for line in expected {
+        assert!(lines.iter().any(|is| is == line), "{line} is not in {lines:#?}");
+    }
+    assert!(lines.iter().any(|is| is.contains("=> tbf 1: dev eth0 root rate 125000 bytes/s")), "{lines:#?}");
 }

@@ -47,7 +47,7 @@ impl<'a> Encoder<'a> {
         let network = match family {
             Family::Ipv4 => Some(Network::V4),
             Family::Ipv6 => Some(Network::V6),
-            Family::Inet | Family::Bridge => None,
+            Family::Inet | Family::Bridge | Family::Arp | Family::Netdev => None,
         };
         Self { family, list, network }
     }

@@ -387,13 +387,17 @@ impl RuleEntry {
 
     /// From the attributes of a NEWRULE message; `None` if it is of another table or chain.
     pub(super) fn decode(table: &str, chain: &str, payload: &[u8]) -> Option<Self> {
-        let of = |kind, name| find(payload, kind).map(text).filter(|text| text == name);
-        of(NFTA_RULE_TABLE, table)?;
-        Some(Self {
-            chain: of(NFTA_RULE_CHAIN, chain)?,
+        Self::decode_any(payload).filter(|(of, rule)| of == table && rule.chain == chain).map(|(_, rule)| rule)
+    }
+
+    /// From the attributes of a NEWRULE message, with the name of its table; `None` if it makes no sense.
+    pub(super) fn decode_any(payload: &[u8]) -> Option<(String, Self)> {
+        let rule = Self {
+            chain: find(payload, NFTA_RULE_CHAIN).map(text)?,
             handle: be64(find(payload, NFTA_RULE_HANDLE)?)?,
             comment: find(payload, NFTA_RULE_USERDATA).and_then(userdata::read_comment),
             expressions: Expression::decode_all(find(payload, NFTA_RULE_EXPRESSIONS).unwrap_or_default()),
-        })
+        };
+        Some((find(payload, NFTA_RULE_TABLE).map(text)?, rule))
     }
 }

@@ -145,8 +145,10 @@ pub struct SetEntry {
     pub timeouts: bool,
     /// Whether elements are ranges (`flags interval`).
     pub intervals: bool,
-    key_type: u32,
-    data_type: u32,
+    /// Whether it belongs to one rule, and has no name that anybody gave it.
+    pub(super) is_anonymous: bool,
+    pub(super) key_type: u32,
+    pub(super) data_type: u32,
 }
 
 impl SetEntry {
@@ -167,19 +169,26 @@ impl SetEntry {
 
     /// From the attributes of a NEWSET message; `None` if it is of another table or makes no sense.
     pub(super) fn decode(table: Table<'_>, family: u8, payload: &[u8]) -> Option<Self> {
+        let (of_table, set) = Self::decode_any(payload)?;
+        (of_table == table.name && family == Family::number(table.family)).then_some(set)
+    }
+
+    /// From the attributes of a NEWSET message, with the name of its table; `None` if it makes no sense.
+    pub(super) fn decode_any(payload: &[u8]) -> Option<(String, Self)> {
         let mut set = Self {
             name: String::new(),
             handle: 0,
             is_map: false,
             timeouts: false,
             intervals: false,
+            is_anonymous: false,
             key_type: 0,
             data_type: 0,
         };
-        let mut of_table = false;
+        let mut of_table = String::new();
         for (kind, value) in attributes(payload) {
             match kind {
-                NFTA_SET_TABLE => of_table = text(value) == table.name,
+                NFTA_SET_TABLE => of_table = text(value),
                 NFTA_SET_NAME => set.name = text(value),
                 NFTA_SET_HANDLE => set.handle = be64(value)?,
                 NFTA_SET_KEY_TYPE => set.key_type = be32(value)?,
@@ -189,11 +198,12 @@ impl SetEntry {
                     set.is_map = flags & NFT_SET_MAP != 0;
                     set.timeouts = flags & NFT_SET_TIMEOUT != 0;
                     set.intervals = flags & NFT_SET_INTERVAL != 0;
+                    set.is_anonymous = flags & NFT_SET_ANONYMOUS != 0;
                 }
                 _ => {}
             }
         }
-        (of_table && family == Family::number(table.family) && !set.name.is_empty()).then_some(set)
+        (!set.name.is_empty()).then_some((of_table, set))
     }
 }
 
