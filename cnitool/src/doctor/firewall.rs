@@ -135,7 +135,9 @@ fn dropper(
     let families = match chain.family {
         NftFamily::Ipv4 => vec![Family::V4],
         NftFamily::Ipv6 => vec![Family::V6],
+        // `forward` is a hook of these; the others see no packet that is forwarded.
         NftFamily::Inet | NftFamily::Bridge => vec![Family::V4, Family::V6],
+        NftFamily::Arp | NftFamily::Netdev => Vec::new(),
     };
     let table: Table<'_> = chain.table();
     Ok(Some(Dropper {
