@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
+use crate::conformance::ConformanceOptions;
 use crate::doctor::DoctorOptions;
 use crate::install::Placement;
 use crate::show::ShowOptions;
@@ -23,10 +24,11 @@ Environment:
 
 Exit codes:
   0  done
-  1  a plugin failed; its code, message and causes are on stderr
+  1  a plugin failed; its code, message and causes are on stderr. conformance: a plugin does not do what it MUST
   2  the command line is wrong
   3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
-  4  what was attached cannot be remembered or recalled (the cache directory), a file cannot be installed, or output failed
+  4  what was attached cannot be remembered or recalled (the cache directory), a file cannot be installed, or output failed;
+     conformance: no namespaces can be made, or a trial could not be finished
   5  status: the network is not ready (codes 50 and 51); overlay status: this node is not, or overlayd does not answer
   6  overlay diff, overlay explain, doctor: something is not as it should be";
 
@@ -85,6 +87,11 @@ pub(crate) enum Command {
     Install(InstallOptions),
     /// Ask overlayd, the overlay's daemon, how it is on this node
     Overlay(OverlayOptions),
+    /// Tell whether the plugins of a directory do what the CNI specification says, in namespaces of its own
+    Conformance(ConformanceOptions),
+    /// One node of `conformance`
+    #[command(name = crate::conformance::NODE, hide = true)]
+    ConformanceNode,
 }
 
 #[derive(Debug, Args)]

@@ -58,6 +58,16 @@ pub(crate) enum ToolError {
     NodeNotWell,
     #[error("nothing can be tried")]
     Namespace(#[source] NetnsError),
+    #[error("the conformance suite cannot run")]
+    Conformance(#[from] conformance::RunError),
+    #[error("cannot use {}", path.display())]
+    Profile { path: PathBuf, source: std::io::Error },
+    #[error("cannot find the file of this program")]
+    ThisProgram(#[source] std::io::Error),
+    #[error("a trial of the conformance suite could not be finished")]
+    UnfinishedTrials,
+    #[error("a plugin does not do what the specification says it must")]
+    NotConforming,
 }
 
 impl ToolError {
@@ -69,7 +79,11 @@ impl ToolError {
             | Self::CniArgs(_)
             | Self::UnusableArgs(_)
             | Self::IfName(..)
-            | Self::Netns { .. } => CONFIGURATION,
+            | Self::Netns { .. }
+            | Self::Profile { .. } => CONFIGURATION,
+            Self::Conformance(fault) => conformance_exit_code(fault),
+            Self::ThisProgram(_) | Self::UnfinishedTrials => STATE,
+            Self::NotConforming => PLUGIN_FAILED,
             Self::Runtime(fault) => runtime_exit_code(fault),
             Self::Cache(_)
             | Self::UnknownAttachment { .. }
@@ -105,6 +119,11 @@ impl ToolError {
             Self::OverlaydAnswer(_) => Some("use the cnitool and the overlayd of one release".to_owned()),
             Self::Overlayd(AskError::Garbled { .. })
             | Self::NodeNotReady
+            | Self::Conformance(_)
+            | Self::Profile { .. }
+            | Self::ThisProgram(_)
+            | Self::UnfinishedTrials
+            | Self::NotConforming
             | Self::OverlayFault
             | Self::NodeNotWell
             | Self::Namespace(_)
@@ -117,6 +136,17 @@ impl ToolError {
             | Self::Install(_)
             | Self::Output(_) => None,
         }
+    }
+}
+
+fn conformance_exit_code(fault: &conformance::RunError) -> u8 {
+    match fault {
+        conformance::RunError::Job(_) => STATE,
+        conformance::RunError::UnknownGroup { .. } => USAGE,
+        conformance::RunError::Catalog(_)
+        | conformance::RunError::BinDir { .. }
+        | conformance::RunError::NoPlugin { .. }
+        | conformance::RunError::NoPlugins(_) => CONFIGURATION,
     }
 }
 

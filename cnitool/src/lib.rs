@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod collect;
+mod conformance;
 mod doctor;
 mod error;
 mod finding;
@@ -28,6 +29,9 @@ use terminal::{Screen, Stream, Streams};
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    if called_as(::conformance::RECORDING_IPAM) {
+        return ::conformance::ipam_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
@@ -36,6 +40,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(error::USAGE));
         }
     };
+    if matches!(cli.command, Command::ConformanceNode) {
+        return ::conformance::node_main(&mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
+    }
     libcni::plugin::catch_signals();
     let env = Env::of_process();
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
@@ -46,6 +53,12 @@ pub fn main() -> ExitCode {
         stderr: Stream { writer: &mut stderr, screen: err },
     };
     ExitCode::from(run(&cli, &env, &mut streams))
+}
+
+/// Whether this process was started by the name of a plugin that it is, too.
+fn called_as(name: &str) -> bool {
+    let own = std::env::args_os().next().map(std::path::PathBuf::from);
+    own.as_deref().and_then(std::path::Path::file_name).is_some_and(|own| own == name)
 }
 
 /// Runs `cli`; the exit code.
@@ -76,5 +89,8 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Doctor(options) => doctor::doctor(&mut session, options),
         Command::TryKernel => doctor::probe::run(&mut session),
         Command::Overlay(options) => overlay::ask(&mut session, options),
+        Command::Conformance(options) => conformance::conformance(&mut session, options),
+        // It was run before there was a session.
+        Command::ConformanceNode => Ok(()),
     }
 }

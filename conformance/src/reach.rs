@@ -1,0 +1,230 @@
+//! Real packets: echo requests, and services that tell who answered and whom they saw. By sockets alone, so that no
+//! program is needed.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use libcni::netns::Netns;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, recv, sendto, socket,
+};
+
+/// How long an answer may take, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to wait for one answer before asking again, and where none is expected.
+const IMPATIENCE: Duration = Duration::from_millis(700);
+
+/// What a [`Service`] answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The name of the place where the service runs.
+    pub(crate) from: String,
+    /// The address that the service saw as its client's.
+    pub(crate) saw: IpAddr,
+}
+
+/// A service on a port of a place; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Service {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A service that failed has failed its client already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Service {
+    /// Answers on a port of all addresses of the namespace, both families, with `name` and the client's address.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub(crate) fn start(netns: &Netns, name: &str, port: u16, udp: bool) -> io::Result<Self> {
+        let address = (Ipv6Addr::UNSPECIFIED, port);
+        let name = name.to_owned();
+        if udp {
+            let socket = within(netns, || UdpSocket::bind(address))?;
+            return Ok(Self::of(move || {
+                wait_readable(&socket, Duration::from_millis(50))?;
+                let (_, peer) = socket.recv_from(&mut [0; 64])?;
+                socket.send_to(format!("{name} {}", peer.ip().to_canonical()).as_bytes(), peer).map(drop)
+            }));
+        }
+        let listener = within(netns, || TcpListener::bind(address))?;
+        Ok(Self::of(move || {
+            wait_readable(&listener, Duration::from_millis(50))?;
+            let (mut stream, peer) = listener.accept()?;
+            stream.write_all(format!("{name} {}", peer.ip().to_canonical()).as_bytes())
+        }))
+    }
+
+    fn of(mut serve: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // A client that is gone does not matter, and one that was not served says so.
+                let _ = serve();
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+/// Asks a TCP service at `address`.
+///
+/// # Errors
+/// If nobody answers.
+pub(crate) fn fetch_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
+    within(netns, || {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        answer(&text)
+    })
+}
+
+/// Asks a UDP service at `address`; asks again when a packet is lost.
+///
+/// # Errors
+/// If nobody answers.
+pub(crate) fn fetch_udp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
+    within(netns, || {
+        let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((address, port))?;
+        socket.set_read_timeout(Some(IMPATIENCE))?;
+        let mut last = io::Error::from(io::ErrorKind::TimedOut);
+        for _ in 0..6 {
+            let mut buffer = [0; 128];
+            match socket.send(b"who?").and_then(|_| socket.recv(&mut buffer)) {
+                Ok(length) => return answer(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    })
+}
+
+/// Whether a TCP connection to `address` is refused or ignored, waiting only briefly.
+///
+/// # Errors
+/// If the namespace cannot be entered.
+pub(crate) fn is_closed_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<bool> {
+    within(netns, || Ok(TcpStream::connect_timeout(&SocketAddr::new(address, port), IMPATIENCE).is_err()))
+}
+
+/// Whether `address` answers one of several echo requests.
+///
+/// # Errors
+/// If no echo request can be made.
+pub(crate) fn ping(netns: &Netns, address: IpAddr) -> io::Result<bool> {
+    let (family, protocol) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
+        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
+    };
+    let socket = within(netns, || Ok(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?))?;
+    let deadline = Instant::now() + PATIENCE;
+    for sequence in 1.. {
+        match send_echo_request(&socket, address, sequence) {
+            Ok(()) if is_answered(&socket, address, sequence)? => return Ok(true),
+            // No route, or a neighbour that does not answer: a packet may get through later.
+            _ if Instant::now() >= deadline => return Ok(false),
+            _ => {}
+        }
+        if sequence == 5 {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// `ICMP_ECHO`, `ICMPV6_ECHO_REQUEST`, and their replies.
+const ECHO: (u8, u8) = (8, 0);
+const ECHO6: (u8, u8) = (128, 129);
+/// What tells ours from another's, besides the sequence number.
+const IDENTIFIER: u16 = 0xc21;
+
+fn send_echo_request(socket: &OwnedFd, address: IpAddr, sequence: u16) -> io::Result<()> {
+    let kind = if address.is_ipv4() { ECHO.0 } else { ECHO6.0 };
+    let ([id1, id2], [s1, s2]) = (IDENTIFIER.to_be_bytes(), sequence.to_be_bytes());
+    // The checksum of one's complement over three words; the kernel fills in ICMPv6's itself.
+    let sum = u32::from(u16::from_be_bytes([kind, 0])) + u32::from(IDENTIFIER) + u32::from(sequence);
+    let folded = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap_or(u16::MAX);
+    let [c1, c2] = if address.is_ipv4() { (!folded).to_be_bytes() } else { [0, 0] };
+    let packet = [kind, 0, c1, c2, id1, id2, s1, s2];
+    let sent = match address {
+        IpAddr::V4(ip) => sendto(
+            socket.as_raw_fd(),
+            &packet,
+            &SockaddrIn::from(std::net::SocketAddrV4::new(ip, 0)),
+            MsgFlags::empty(),
+        ),
+        IpAddr::V6(ip) => {
+            let to = SockaddrIn6::from(std::net::SocketAddrV6::new(ip, 0, 0, 0));
+            sendto(socket.as_raw_fd(), &packet, &to, MsgFlags::empty())
+        }
+    };
+    sent.map(drop).map_err(Into::into)
+}
+
+fn is_answered(socket: &OwnedFd, address: IpAddr, sequence: u16) -> io::Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || wait_readable(socket, left).is_err() {
+            return Ok(false);
+        }
+        let mut buffer = [0; 256];
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let packet = buffer.get(..length).unwrap_or_default();
+        // IPv4 gives the header, too: its length is in the low four bits of the first byte, in words.
+        let header = match (address, packet.first()) {
+            (IpAddr::V4(_), Some(first)) => usize::from(first & 0xf) * 4,
+            _ => 0,
+        };
+        let reply = if address.is_ipv4() { ECHO.1 } else { ECHO6.1 };
+        let ([id1, id2], [s1, s2]) = (IDENTIFIER.to_be_bytes(), sequence.to_be_bytes());
+        if let Some(&[kind, 0, _, _, i1, i2, r1, r2]) = packet.get(header..).and_then(|rest| rest.first_chunk())
+            && kind == reply
+            && [i1, i2, r1, r2] == [id1, id2, s1, s2]
+        {
+            return Ok(true);
+        }
+    }
+}
+
+/// Runs `work` on a thread in the namespace.
+fn within<T: Send>(netns: &Netns, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    netns.run(work).map_err(io::Error::other)?
+}
+
+/// Waits with a limit, so that a service sees when it is to stop.
+fn wait_readable(socket: &impl AsFd, limit: Duration) -> io::Result<()> {
+    let mut sockets = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    match poll(&mut sockets, limit)? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+fn answer(text: &str) -> io::Result<Answer> {
+    let (from, saw) = text.split_once(' ').ok_or_else(|| io::Error::other(format!("unexpected answer {text:?}")))?;
+    let saw = saw.parse().map_err(io::Error::other)?;
+    Ok(Answer { from: from.to_owned(), saw })
+}

@@ -1,0 +1,282 @@
+//! The steps of a case: what is done, and what must come of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One step. In its strings `${a.ip4}` and the like stand for what is known of container `a`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// What is done.
+    #[serde(rename = "do")]
+    pub action: Action,
+    /// What must come of it; success, if absent.
+    #[serde(default)]
+    pub expect: Expect,
+    /// Only at this version of the specification and newer ones.
+    pub since: Option<String>,
+    /// Only before this version of the specification.
+    pub before: Option<String>,
+}
+
+/// What is done. In a place, `host` and `outside` are the node's, every other name is a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Action {
+    /// ADD of the plugins, in order.
+    Add(Call),
+    /// CHECK of the plugins, in order.
+    Check(Call),
+    /// DEL of the plugins, in reverse order.
+    Del(Call),
+    /// GC of the plugins.
+    Gc(Gc),
+    /// STATUS of the plugins.
+    Status(Call),
+    /// VERSION of the plugins.
+    Version(Call),
+    /// The container's namespace ends, as when its runtime does not wait for DEL. Its path is gone.
+    EndNetns(String),
+    /// Something is done to the machine by other means than the plugins.
+    Change(Change),
+    /// An echo request that is answered.
+    Ping(Ping),
+    /// A service that answers, on TCP or UDP.
+    Fetch(Fetch),
+    /// A TCP port that nobody answers on.
+    Closed(Closed),
+    /// Of what the steps before made, nothing is left but infrastructure that plugins keep by design.
+    NothingLeft(Empty),
+}
+
+/// A list of no settings: `{}`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// A call of the plugins, and how it differs from a right one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Call {
+    /// Whose attachment.
+    pub container: String,
+    /// Only the plugin of this type; all of the list, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// `CNI_IFNAME`; the usual, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ifname: Option<String>,
+    /// Variables that are set otherwise; `null`: not set at all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+    /// What is changed in the configuration on stdin: a JSON merge patch (RFC 7386), so `null` removes a key.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub config: Value,
+    /// Something else for stdin, as it stands here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self {
+            container: "a".to_owned(),
+            plugin: None,
+            ifname: None,
+            env: BTreeMap::new(),
+            config: Value::Null,
+            stdin: None,
+        }
+    }
+}
+
+impl Call {
+    /// Whether it is as any runtime would do it, so that another runtime can.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plugin.is_none()
+            && self.ifname.is_none()
+            && self.env.is_empty()
+            && self.config.is_null()
+            && self.stdin.is_none()
+    }
+}
+
+/// A GC, and what is said to be valid.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Gc {
+    /// The containers whose attachments are valid.
+    pub valid: Vec<String>,
+    /// The value of `cni.dev/valid-attachments` instead, right or wrong; `"absent"`: no such key.
+    pub list: Option<Value>,
+    /// How the call differs besides.
+    pub call: Call,
+}
+
+/// What must come of a step.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Expect {
+    /// Whether it succeeds.
+    pub outcome: Outcome,
+    /// The code of the error object is one of these; any, if empty.
+    pub codes: Vec<u64>,
+    /// What `msg` and `details` of the error object say, somewhere, in any case of letters.
+    pub says: Option<String>,
+    /// Parts of the JSON on stdout, by JSON pointer.
+    pub reply: BTreeMap<String, Value>,
+    /// JSON pointers that lead to something, whatever it is.
+    pub has: Vec<String>,
+    /// JSON pointers that lead to nothing.
+    pub lacks: Vec<String>,
+    /// All addresses of the result, in order, as `10.1.0.5/16`.
+    pub addresses: Option<Vec<String>>,
+    /// What stdout is, whatever stands in it.
+    pub stdout: Option<Stdout>,
+}
+
+/// Whether a step succeeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It must.
+    #[default]
+    Success,
+    /// It must not; a plugin says why by an error object.
+    Failure,
+    /// It may or may not; a plugin that fails says why by an error object.
+    Any,
+}
+
+/// What may stand on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stdout {
+    /// Nothing at all.
+    Empty,
+    /// Exactly one JSON object, and white space.
+    Object,
+}
+
+/// Something that is done to the machine, as an operator or an accident does it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Change {
+    /// Where.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// What.
+    #[serde(rename = "do")]
+    pub what: What,
+}
+
+/// A change of links, addresses and routes. Each says the `ip` command that it equals.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum What {
+    /// `ip link add NAME type veth peer name PEER`, both up.
+    AddVeth {
+        /// The one end.
+        name: String,
+        /// The other.
+        peer: String,
+    },
+    /// `ip link add NAME type bridge`.
+    AddBridge(String),
+    /// `ip link del NAME`.
+    RemoveLink(String),
+    /// `ip link set NAME up`.
+    LinkUp(String),
+    /// `ip link set NAME down`.
+    LinkDown(String),
+    /// `ip link set NAME name TO`.
+    RenameLink {
+        /// The old name.
+        link: String,
+        /// The new name.
+        to: String,
+    },
+    /// `ip address add ADDRESS dev LINK`.
+    AddAddress {
+        /// The link.
+        link: String,
+        /// The address with its prefix length.
+        address: String,
+    },
+    /// `ip address del ADDRESS dev LINK`; all of the link's, without an address.
+    RemoveAddress {
+        /// The link.
+        link: String,
+        /// The address with its prefix length.
+        address: Option<String>,
+    },
+    /// `ip route add TO via VIA dev LINK`.
+    AddRoute {
+        /// The destination prefix.
+        to: String,
+        /// The link.
+        link: String,
+        /// The next hop.
+        via: Option<String>,
+        /// The routing table; main, if absent.
+        table: Option<u32>,
+    },
+    /// `ip route del TO`: every route to it in the main table.
+    RemoveRoute {
+        /// The destination prefix.
+        to: String,
+    },
+    /// `sysctl -w KEY=VALUE`, with the key as a path below /proc/sys.
+    Sysctl {
+        /// `net/ipv4/ip_forward`.
+        key: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// An echo request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// The place that asks.
+    pub from: String,
+    /// The address.
+    pub to: String,
+}
+
+/// A request from one place to a service at another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fetch {
+    /// The place that asks.
+    pub from: String,
+    /// The address.
+    pub to: String,
+    /// The port.
+    pub port: u16,
+    /// By UDP instead of TCP.
+    #[serde(default)]
+    pub udp: bool,
+    /// The place whose service must answer.
+    pub server: String,
+    /// The port of that service, on its own place.
+    pub server_port: u16,
+    /// The address that the service must see as its client.
+    pub saw: Option<String>,
+}
+
+/// A TCP port that nobody answers on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {
+    /// The place that asks.
+    pub from: String,
+    /// The address.
+    pub to: String,
+    /// The port.
+    pub port: u16,
+}
