@@ -64,12 +64,14 @@ pub enum ExecError {
 }
 
 /// Where the plugin's stderr goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stderr {
+#[derive(Debug)]
+pub(crate) enum Stderr<'a> {
     /// To ours, as it comes: a delegate's log is its caller's log.
     Inherit,
     /// Into the error; to ours only on success.
     Capture,
+    /// Into the error, and here.
+    Keep(&'a mut Vec<u8>),
 }
 
 /// Runs `path` with exactly `env`, feeding `stdin`; its stdout if it succeeds.
@@ -77,11 +79,11 @@ pub(crate) fn exec(
     path: &Path,
     env: &Env,
     stdin: &[u8],
-    stderr: Stderr,
+    stderr: Stderr<'_>,
     timeout: Option<Duration>,
     started: impl FnOnce(u32),
 ) -> Result<Vec<u8>, ExecError> {
-    let mut child = spawn(path, env, stderr).map_err(|source| ExecError::Start { path: path.to_owned(), source })?;
+    let mut child = spawn(path, env, &stderr).map_err(|source| ExecError::Start { path: path.to_owned(), source })?;
     started(child.id());
     let deadline = timeout.map(|t| Instant::now() + t);
     let outcome =
@@ -98,18 +100,20 @@ pub(crate) fn exec(
             });
         }
     };
-    if status.success() {
+    let outcome = if status.success() { Ok(stdout) } else { Err(failure(&stdout, &stderr_text, status)) };
+    match stderr {
+        Stderr::Keep(kept) => *kept = stderr_text,
         // The plugin's log; losing it is no failure of the plugin.
-        let _ = io::stderr().write_all(&stderr_text);
-        return Ok(stdout);
+        Stderr::Capture if outcome.is_ok() => drop(io::stderr().write_all(&stderr_text)),
+        Stderr::Capture | Stderr::Inherit => {}
     }
-    Err(failure(&stdout, &stderr_text, status))
+    outcome
 }
 
-fn spawn(path: &Path, env: &Env, stderr: Stderr) -> io::Result<Child> {
+fn spawn(path: &Path, env: &Env, stderr: &Stderr<'_>) -> io::Result<Child> {
     let mut command = Command::new(path);
     command.env_clear().envs(env.iter()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.stderr(if stderr == Stderr::Capture { Stdio::piped() } else { Stdio::inherit() });
+    command.stderr(if matches!(stderr, Stderr::Inherit) { Stdio::inherit() } else { Stdio::piped() });
     let mut tries = 0;
     loop {
         match command.spawn() {

@@ -32,11 +32,13 @@ mod fields;
 mod gc;
 mod invoke;
 mod load;
+mod observe;
 mod status;
 mod trace;
 mod validate;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -50,6 +52,7 @@ pub use conflist::{ConflistError, NetworkList, PluginConf};
 pub use error::{PluginFault, RuntimeError};
 pub use gc::Collected;
 pub use load::{Found, LoadError, Networks, Skipped, find_network};
+pub use observe::{Call, Observer, Outcome};
 pub use trace::{InvalidTraceParent, TraceContext};
 pub use validate::PluginVersions;
 
@@ -74,6 +77,8 @@ pub struct Runtime {
     pub env: Env,
     /// The trace that plugins take part in. Default: what `env` says.
     pub trace: Option<TraceContext>,
+    /// Who sees each call of a plugin. Default: nobody.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Runtime {
@@ -88,6 +93,7 @@ impl Runtime {
             stop_at_failed_del: true,
             env: Env::of_process(),
             trace: None,
+            observer: None,
         }
     }
 

@@ -63,7 +63,7 @@ impl Runtime {
             .into_iter()
             .fold(self.environment(Verb::Version, None), |env, key| env.with(key, "dummy"));
         let stdin = json!({"cniVersion": SpecVersion::LATEST}).to_string();
-        match self.run(plugin_type, &env, stdin.as_bytes()) {
+        match self.run(Verb::Version, plugin_type, &env, stdin.as_bytes()) {
             Ok(stdout) => PluginVersions::parse(&stdout).map_err(|problem| PluginFault::Result {
                 problem,
                 stdout: String::from_utf8_lossy(&stdout).trim().to_owned(),

@@ -7,4 +7,5 @@ mod cache;
 mod del;
 mod gc;
 mod load;
+mod observe;
 mod status;
