@@ -44,6 +44,8 @@ pub(crate) enum ToolError {
     UnknownAttachment { network: String, path: PathBuf, reason: String },
     #[error(transparent)]
     Install(#[from] StoreError),
+    #[error("nothing on this node is called \"{0}\"")]
+    NotOnNode(String),
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
     #[error("overlayd cannot be asked")]
@@ -80,6 +82,7 @@ impl ToolError {
             | Self::UnusableArgs(_)
             | Self::IfName(..)
             | Self::Netns { .. }
+            | Self::NotOnNode(_)
             | Self::Profile { .. } => CONFIGURATION,
             Self::Conformance(fault) => conformance_exit_code(fault),
             Self::ThisProgram(_) | Self::UnfinishedTrials => STATE,
@@ -111,6 +114,7 @@ impl ToolError {
                 Some("remove the file, after a look at what it was; or remove all attachments with --all".to_owned())
             }
             Self::Runtime(fault) => runtime_hint(fault),
+            Self::NotOnNode(_) => Some("cnitool show, without a name, shows all".to_owned()),
             Self::Overlayd(AskError::Absent(_)) => {
                 Some("start overlayd; --socket names another place, which is `socket` in its configuration".to_owned())
             }

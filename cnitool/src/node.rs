@@ -6,19 +6,26 @@
 pub(crate) mod attachment;
 pub(crate) mod config;
 mod files;
+pub(crate) mod iptables;
 mod namespace;
+mod nftables;
+pub(crate) mod overlay;
 pub(crate) mod owned;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use libcni::error::causes;
 use libcni::netns::Netns;
 use libcni::runtime::{Cache, NetworkList, Networks, Skipped};
+use linuxnet::nft::Nfnetlink;
 
 pub(crate) use attachment::{Attached, Life, PortMapping};
 pub(crate) use namespace::{LinkAt, Namespace};
-pub(crate) use owned::{Owned, Standing};
+pub(crate) use overlay::Overlay;
+use owned::Index;
+pub(crate) use owned::{Owned, Owner, Standing};
 
 /// Where the parts of an inventory are found.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +49,27 @@ pub(crate) struct Inventory {
     pub(crate) namespaces: Vec<Namespace>,
     /// What was made for attachments, of today or long gone.
     pub(crate) owned: Vec<Owned>,
+    /// The ports that the kernel publishes.
+    pub(crate) bindings: Vec<Binding>,
+    /// All that may publish ports could be read.
+    pub(crate) is_firewall_read: bool,
+    /// The overlays of this node: mostly none or one.
+    pub(crate) overlays: Vec<Overlay>,
     /// What could not be read.
     pub(crate) notes: Vec<Note>,
+}
+
+/// A port that the kernel publishes.
+#[derive(Clone, Debug)]
+pub(crate) struct Binding {
+    /// The ports.
+    pub(crate) mapping: PortMapping,
+    /// The address of the container.
+    pub(crate) target: IpAddr,
+    /// Whose it is, as its mark says.
+    pub(crate) owner: Owner,
+    /// The places of the attachments that the mark fits.
+    pub(crate) attachments: Vec<usize>,
 }
 
 /// A part of the node that could not be read.
@@ -76,6 +102,9 @@ impl Inventory {
         inventory.read_cache(sources.cache);
         inventory.read_namespaces();
         inventory.read_owned();
+        let mut notes = Vec::new();
+        inventory.overlays = overlay::read(&inventory, &mut notes);
+        inventory.notes.append(&mut notes);
         inventory
     }
 
@@ -192,7 +221,30 @@ impl Inventory {
     fn read_owned(&mut self) {
         let mut found = owned::links(self);
         found.extend(files::read(self));
-        owned::find_owners(&mut found, &self.attachments);
+        let known = self.notes.len();
+        let mut nft = self.open_nft();
+        let (owned, mut bindings) = iptables::read(nft.as_mut(), &mut self.notes);
+        found.extend(owned);
+        if let Some(nft) = &mut nft {
+            let (owned, more) = nftables::read(nft, &mut self.notes);
+            found.extend(owned);
+            bindings.extend(more);
+        }
+        self.is_firewall_read = self.notes.len() == known;
+        let index = Index::of(&self.attachments);
+        owned::find_owners(&mut found, &index);
+        for binding in &mut bindings {
+            binding.attachments = index.find(&binding.owner);
+        }
         self.owned = found;
+        self.bindings = bindings;
+    }
+
+    /// `None`: the kernel has none, or does not let us.
+    fn open_nft(&mut self) -> Option<Nfnetlink> {
+        Nfnetlink::open_if_supported().unwrap_or_else(|fault| {
+            self.notes.push(Note::of("the rules of nftables", &fault));
+            None
+        })
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha512};
 use crate::args::{Global, Target};
 use crate::error::ToolError;
 use crate::node::Sources;
-use crate::terminal::{self, Cell, Progress, ProgressLine, Screen, Streams, Tone};
+use crate::terminal::{self, Cell, Progress, ProgressLine, Screen, Section, Streams, Tone};
 
 const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
 /// The lines of a warning stand behind `Warning: `, in columns.
@@ -143,6 +143,23 @@ impl<'s> Session<'s> {
         let rows: Vec<[Cell; N]> = rows.into_iter().map(|cells| cells.map(Into::into)).collect();
         let screen = self.screen();
         terminal::table(self.streams.stdout.writer, screen, head, &rows).map_err(ToolError::Output)
+    }
+
+    /// The same in sections.
+    pub(crate) fn sections<const N: usize>(
+        &mut self,
+        head: [&str; N],
+        sections: &[Section<N>],
+    ) -> Result<(), ToolError> {
+        self.progress.erase();
+        let screen = self.screen();
+        terminal::sections(self.streams.stdout.writer, screen, head, sections).map_err(ToolError::Output)
+    }
+
+    /// Writes a line of text to stdout, broken where it does not fit.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), ToolError> {
+        let text = self.screen().wrapped(&text.to_string(), 0);
+        self.print(format_args!("{text}\n"))
     }
 
     /// Tells on stderr what is of concern, but no failure.

@@ -1,6 +1,8 @@
 //! `show`: what is on this node now.
 
+mod detail;
 mod json;
+mod select;
 mod text;
 mod view;
 
@@ -13,6 +15,9 @@ use view::View;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowOptions {
+    /// Only this: a network, a container ID or its beginning, a pod, an address, a subnet, a bridge or link of the host
+    #[arg(value_name = "NETWORK|CONTAINER|POD|ADDRESS|LINK")]
+    pub(crate) what: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -29,8 +34,15 @@ pub(crate) enum Format {
 
 /// Shows the node.
 pub(crate) fn show(session: &mut Session<'_>, options: &ShowOptions) -> Result<(), ToolError> {
+    let reading = session.progress("reading the node");
     let inventory = Inventory::read(session.sources());
-    let view = View::of(&inventory);
+    drop(reading);
+    let mut view = View::of(&inventory);
+    if let Some(what) = &options.what
+        && !view.narrow(what)
+    {
+        return Err(ToolError::NotOnNode(what.clone()));
+    }
     match options.format {
         Format::Text => text::print(session, &view),
         Format::Json => session.print(format_args!("{}\n", libcni::json::pretty(&json::of(&view)))),

@@ -13,7 +13,7 @@ use clap::ColorChoice;
 use libcni::plugin::Env;
 
 pub(crate) use progress::{Progress, ProgressLine};
-pub(crate) use table::{Cell, table};
+pub(crate) use table::{Cell, Section, sections, table};
 pub(crate) use wrap::wrap;
 
 /// The width that is assumed where one is needed and none is known, in columns.

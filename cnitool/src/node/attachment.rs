@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use libcni::json;
 use libcni::names::NetworkName;
-use libcni::runtime::{CachedAttachment, NetworkList};
+use libcni::runtime::{CachedAttachment, NetworkList, PluginConf};
 use libcni::types::{AddResult, AttachmentId, CniArgs};
 use libcni::{SpecVersion, convert};
 use linuxnet::link::Link;
@@ -128,6 +128,13 @@ impl Attached {
             link: None,
             host_link: None,
         }
+    }
+
+    /// Whether a plugin of its network publishes ports.
+    pub(crate) fn has_portmap(&self) -> bool {
+        let publishes =
+            |plugin: &PluginConf| plugin.plugin_type == "portmap" && plugin.capabilities.contains("portMappings");
+        self.list.as_ref().is_some_and(|list| list.plugins.iter().any(publishes))
     }
 
     /// The published ports that the runtime asked for.

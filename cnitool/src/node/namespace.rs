@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use libcni::netns::Netns;
 use libcni::store;
 use linuxnet::addr::Address;
-use linuxnet::link::{Dev, Link};
+use linuxnet::link::Link;
 use linuxnet::netlink::Netlink;
 
 use super::Note;
@@ -82,12 +82,7 @@ impl Namespace {
 
 fn contents(netns: &Netns) -> Result<(Vec<Link>, Vec<Address>), linuxnet::NetlinkError> {
     let mut socket = Netlink::open_in(netns)?;
-    let links = socket.links()?;
-    let mut addresses = Vec::new();
-    for link in &links {
-        addresses.extend(socket.addresses(Dev::from(link))?);
-    }
-    Ok((links, addresses))
+    Ok((socket.links()?, socket.all_addresses()?))
 }
 
 /// The paths of namespaces that have a name.

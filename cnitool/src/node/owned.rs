@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use linuxnet::link::Link;
+use linuxnet::nft::Family;
 use linuxnet::tag::{self, Tag};
 
+use super::iptables::Place;
 use super::{Attached, Inventory, config};
 
 /// Hexadecimal digits of the shortest hash by which the Go plugins name something (bandwidth's links).
@@ -43,6 +45,55 @@ pub(crate) enum Object {
         /// The file.
         path: PathBuf,
     },
+    /// An element of a set or map of nftables.
+    NftElement {
+        /// The family of the table.
+        family: Family,
+        /// The table.
+        table: String,
+        /// The set or map.
+        set: String,
+        /// The key, as `nft` writes it.
+        key: String,
+        /// What the map gives for it, as `nft` writes it.
+        data: Option<String>,
+    },
+    /// A rule of nftables.
+    NftRule {
+        /// The family of the table.
+        family: Family,
+        /// The table.
+        table: String,
+        /// The chain.
+        chain: String,
+        /// The kernel's number of the rule.
+        handle: u64,
+        /// The rule, nearly as `nft` writes it.
+        text: String,
+    },
+    /// A chain of nftables.
+    NftChain {
+        /// The family of the table.
+        family: Family,
+        /// The table.
+        table: String,
+        /// The chain.
+        chain: String,
+    },
+    /// A chain of iptables.
+    IptablesChain {
+        /// The table.
+        place: Place,
+        /// Its name.
+        chain: String,
+    },
+    /// A rule of iptables in a chain of all.
+    IptablesRule {
+        /// The table.
+        place: Place,
+        /// The rule, as iptables-save prints it: `-A CHAIN …`.
+        rule: String,
+    },
     /// Another file of a plugin.
     File {
         /// What is in it, such as `settings before tuning`.
@@ -58,6 +109,18 @@ impl fmt::Display for Object {
             Self::Link { name, kind } if kind.is_empty() => write!(f, "link {name}"),
             Self::Link { name, kind } => write!(f, "{kind} link {name}"),
             Self::Reservation { address, path } => write!(f, "reservation of {address} ({})", path.display()),
+            Self::NftElement { family, table, set, key, data } => {
+                let data = data.as_ref().map(|data| format!(" : {data}")).unwrap_or_default();
+                write!(f, "element {key}{data} of {set} in table {} {table}", family.as_str())
+            }
+            Self::NftRule { family, table, chain, text, .. } => {
+                write!(f, "rule \"{text}\" of chain {chain} in table {} {table}", family.as_str())
+            }
+            Self::NftChain { family, table, chain } => {
+                write!(f, "chain {chain} in table {} {table}", family.as_str())
+            }
+            Self::IptablesChain { place, chain } => write!(f, "chain {chain} of {place}"),
+            Self::IptablesRule { place, rule } => write!(f, "rule \"{rule}\" of {place}"),
             Self::File { what, path } => write!(f, "{what} ({})", path.display()),
         }
     }
@@ -80,6 +143,8 @@ pub(crate) enum Owner {
     /// The hashes of the network and of the attachment, joined by `-`: comments of the Go plugins' masquerading, marks
     /// of devices that went into a container.
     Hashes(String),
+    /// An address that it is about.
+    Address(IpAddr),
     /// It has no mark; where and what it is tells that a plugin made it.
     Unmarked,
 }
@@ -105,6 +170,7 @@ impl fmt::Display for Owner {
                 network.as_ref().map_or(Ok(()), |network| write!(f, ", network {network}"))
             }
             Self::NameHash(hash) | Self::Hashes(hash) => write!(f, "the owner with the hash {hash}"),
+            Self::Address(address) => write!(f, "the container with the address {address}"),
             Self::Unmarked => f.write_str("an owner that it does not name"),
         }
     }
@@ -124,25 +190,30 @@ pub(crate) enum Standing {
 }
 
 /// Sets [`Owned::attachments`]. Where it is set already, somebody knew better.
-pub(super) fn find_owners(found: &mut [Owned], attachments: &[Attached]) {
-    let index = Index::of(attachments);
+pub(super) fn find_owners(found: &mut [Owned], index: &Index<'_>) {
     for owned in found.iter_mut().filter(|owned| owned.attachments.is_empty()) {
         owned.attachments = index.find(&owned.owner);
     }
 }
 
 /// Attachments by what marks say.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     attachments: &'a [Attached],
     containers: HashMap<&'a str, Vec<usize>>,
     name_hashes: HashMap<String, Vec<usize>>,
     hashes: HashMap<String, Vec<usize>>,
+    addresses: HashMap<IpAddr, Vec<usize>>,
 }
 
 impl<'a> Index<'a> {
-    fn of(attachments: &'a [Attached]) -> Self {
-        let mut index =
-            Self { attachments, containers: HashMap::new(), name_hashes: HashMap::new(), hashes: HashMap::new() };
+    pub(super) fn of(attachments: &'a [Attached]) -> Self {
+        let mut index = Self {
+            attachments,
+            containers: HashMap::new(),
+            name_hashes: HashMap::new(),
+            hashes: HashMap::new(),
+            addresses: HashMap::new(),
+        };
         for (at, attached) in attachments.iter().enumerate() {
             let id = &attached.id;
             for name in [id.container_id.as_str(), attached.tag.container_id()] {
@@ -154,15 +225,20 @@ impl<'a> Index<'a> {
             for parts in [format!("{}:{}", id.ifname, id.container_id), format!("{} {}", id.container_id, id.ifname)] {
                 add(&mut index.hashes, format!("{network}-{}", tag::short_hash(&parts)), at);
             }
+            for ip in &attached.result.ips {
+                add(&mut index.addresses, ip.address.addr(), at);
+            }
         }
         index
     }
 
-    fn find(&self, owner: &Owner) -> Vec<usize> {
+    /// The places of those that the mark fits.
+    pub(super) fn find(&self, owner: &Owner) -> Vec<usize> {
         let found = match owner {
             Owner::Named { container, .. } => self.containers.get(container.as_str()),
             Owner::NameHash(hash) => self.name_hashes.get(&hash.chars().take(HASH_DIGITS).collect::<String>()),
             Owner::Hashes(hashes) => self.hashes.get(hashes),
+            Owner::Address(address) => self.addresses.get(address),
             Owner::Unmarked => None,
         };
         let fits = |at: &usize| self.attachments.get(*at).is_some_and(|attached| fits(owner, attached));
@@ -188,7 +264,7 @@ fn fits(owner: &Owner, attached: &Attached) -> bool {
                 && is(ifname, attached.id.ifname.as_str(), attached.tag.ifname())
         }
         Owner::NameHash(hash) => name_hash(attached).starts_with(hash.as_str()),
-        Owner::Hashes(_) => true,
+        Owner::Hashes(_) | Owner::Address(_) => true,
         Owner::Unmarked => false,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::view::{Bridge, Row, View};
-use crate::node::{Inventory, Life, Owned, Standing};
+use super::view::{Bridge, Port, Row, View};
+use crate::node::{Binding, Inventory, Life, Owned, Standing};
 
 /// The view as one object.
 pub(crate) fn of(view: &View<'_>) -> Value {
@@ -13,6 +13,8 @@ pub(crate) fn of(view: &View<'_>) -> Value {
     json!({
         "attachments": view.rows.iter().map(attachment).collect::<Vec<_>>(),
         "bridges": view.bridges.iter().map(bridge).collect::<Vec<_>>(),
+        "strayPorts": view.stray_ports.iter().map(|binding| stray(binding)).collect::<Vec<_>>(),
+        "overlays": inventory.overlays,
         "owned": inventory.owned.iter().map(|owned| object(inventory, owned)).collect::<Vec<_>>(),
         "unreadable": inventory.unreadable.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": inventory.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -40,11 +42,35 @@ fn attachment(row: &Row<'_>) -> Value {
         "addresses": texts(&row.addresses),
         "hostLink": row.host_link.map(|link| &link.name),
         "bridge": row.bridge,
-        "ports": row.ports,
+        "ports": row.ports.iter().map(port).collect::<Vec<_>>(),
         "odd": row.odd,
         "args": args,
         "capabilityArgs": attached.capability_args,
         "result": attached.wire_result,
+    })
+}
+
+fn port(port: &Port) -> Value {
+    let mapping = &port.mapping;
+    json!({
+        "protocol": mapping.protocol,
+        "hostIP": mapping.host_ip,
+        "hostPort": mapping.host_port,
+        "containerPort": mapping.container_port,
+        "asked": port.is_asked,
+        "published": port.is_published,
+    })
+}
+
+fn stray(binding: &Binding) -> Value {
+    let mapping = &binding.mapping;
+    json!({
+        "protocol": mapping.protocol,
+        "hostIP": mapping.host_ip,
+        "hostPort": mapping.host_port,
+        "containerPort": mapping.container_port,
+        "target": binding.target,
+        "mark": binding.owner.to_string(),
     })
 }
 

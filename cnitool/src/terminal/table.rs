@@ -28,6 +28,13 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
+/// Rows of a table that belong together, with a line above them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Section<const N: usize> {
+    pub(crate) title: String,
+    pub(crate) rows: Vec<[Cell; N]>,
+}
+
 /// Rows under a head, in columns as wide as they need to be. Where they do not all fit, the widest give way, and what
 /// stands in them goes on in the next line.
 pub(crate) fn table<const N: usize>(
@@ -36,13 +43,36 @@ pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: &[[Cell; N]],
 ) -> io::Result<()> {
-    let widths = widths(screen, head, rows);
+    let widths = widths(screen, head, rows.iter());
     row(out, screen, &widths, &head.map(|name| Cell::new(Tone::Heading, name)))?;
     rows.iter().try_for_each(|cells| row(out, screen, &widths, cells))
 }
 
+/// A table in sections, whose columns are the same.
+pub(crate) fn sections<const N: usize>(
+    out: &mut dyn Write,
+    screen: Screen,
+    head: [&str; N],
+    sections: &[Section<N>],
+) -> io::Result<()> {
+    let widths = widths(screen, head, sections.iter().flat_map(|section| &section.rows));
+    row(out, screen, &widths, &head.map(|name| Cell::new(Tone::Heading, name)))?;
+    for (at, section) in sections.iter().enumerate() {
+        if at > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", screen.paint(Tone::Heading, screen.wrapped(&section.title, 0)))?;
+        section.rows.iter().try_for_each(|cells| row(out, screen, &widths, cells))?;
+    }
+    Ok(())
+}
+
 /// The width of each column.
-fn widths<const N: usize>(screen: Screen, head: [&str; N], rows: &[[Cell; N]]) -> [usize; N] {
+fn widths<'c, const N: usize>(
+    screen: Screen,
+    head: [&str; N],
+    rows: impl Iterator<Item = &'c [Cell; N]>,
+) -> [usize; N] {
     let least = head.map(|name| name.chars().count());
     let mut widths = least;
     for cells in rows {
@@ -118,6 +148,18 @@ a              the file
         let table = text(screen, HEAD, &ROWS);
         assert_eq!(table, expected);
         assert!(table.lines().all(|line| line.chars().count() <= 36), "{table}");
+    }
+
+    #[test]
+    fn sections_share_their_columns() {
+        let section = |title: &str, rows: &[[&str; 2]]| Section {
+            title: title.to_owned(),
+            rows: rows.iter().map(|cells| cells.map(Cell::from)).collect(),
+        };
+        let both = [section("one:", &[["a", "1"]]), section("the other:", &[["bbbb", "2"], ["c", "3"]])];
+        let mut out = Vec::new();
+        sections(&mut out, Screen::default(), ["A", "B"], &both).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "A     B\none:\na     1\n\nthe other:\nbbbb  2\nc     3\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The text that iptables-save prints and iptables-restore reads.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// What `iptables-save` says about one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,13 @@ impl Rule {
     #[must_use]
     pub fn comment(&self) -> Option<&str> {
         self.option("--comment")
+    }
+}
+
+impl fmt::Display for Rule {
+    /// `-A CHAIN …`, as iptables-save prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "-A {}", self.text)
     }
 }
 
