@@ -47,6 +47,8 @@ pub(crate) fn run(page: &Page, node: &Node, preparation: &str) {
     let mut command = Command::new("unshare");
     command.args(["--mount", "bash", "-uc", &script]).env("CNI_PATH", node_binaries());
     command.env("NETCONFPATH", conflists(page, node)).env("PATH", path(node));
+    // As wide as the book's pages.
+    command.env("COLUMNS", "100");
     let output = node.host.run(|| command.output()).expect("unshare");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8_lossy(&output.stdout);

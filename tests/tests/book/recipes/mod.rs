@@ -113,6 +113,12 @@ fn the_first_five_minutes() {
 }
 
 #[test]
+fn looking_at_a_node() {
+    let Some(recipe) = Recipe::of_page(Page::read("docs/node.md"), |_| {}) else { return };
+    recipe.at_the_terminal("");
+}
+
+#[test]
 fn every_recipe_has_a_test_of_its_name_and_every_list_an_own_name() {
     let program = std::env::current_exe().unwrap();
     let list = std::process::Command::new(program).args(["--list", "--format", "terse"]).output().unwrap();
