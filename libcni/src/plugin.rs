@@ -7,6 +7,7 @@ mod delegate;
 mod dispatch;
 mod signal;
 mod stderr;
+mod stdin;
 mod stdout;
 
 use std::ffi::OsString;
@@ -193,6 +194,8 @@ fn run(plugins: &[&dyn AnyPlugin], plugin: &dyn AnyPlugin) -> ExitCode {
     }
     signal::catch_signals();
     let env = Env::of_process();
-    let code = dispatch(plugin, plugins, &env, &mut std::io::stdin(), &mut stdout::Stdout, &mut std::io::stderr());
+    let is_silent = env.var("CNI_COMMAND") == Some("VERSION") && !stdin::has_input();
+    let stdin: &mut dyn std::io::Read = if is_silent { &mut std::io::empty() } else { &mut std::io::stdin() };
+    let code = dispatch(plugin, plugins, &env, stdin, &mut stdout::Stdout, &mut std::io::stderr());
     ExitCode::from(code)
 }

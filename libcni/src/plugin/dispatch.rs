@@ -223,7 +223,7 @@ fn serve(
     let verb = Verb::find(command);
     if verb == Some(Verb::Version) {
         let versions: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
-        let reply = json!({"cniVersion": SpecVersion::LATEST.as_str(), "supportedVersions": versions});
+        let reply = json!({"cniVersion": version_of_input(stdin), "supportedVersions": versions});
         // As one write.
         return stdout
             .write_all(format!("{reply}\n").as_bytes())
@@ -301,6 +301,15 @@ fn add(
         call.warn(format_args!("after a failed ADD, DEL failed too: {e}"));
     }
     answered
+}
+
+/// What VERSION answers as its `cniVersion`: that of the input (specification, "VERSION Success"), also one that this
+/// plugin does not speak; the newest, if there is none. The input may stay open behind its one object.
+fn version_of_input(stdin: &mut dyn Read) -> String {
+    let mut values = serde_json::Deserializer::from_reader(stdin).into_iter::<Value>();
+    let input = values.next().and_then(Result::ok);
+    let asked = input.as_ref().and_then(Value::as_object).and_then(|object| json::member(object, "cniVersion"));
+    asked.and_then(Value::as_str).unwrap_or(SpecVersion::LATEST.as_str()).to_owned()
 }
 
 /// The gates of CHECK (0.4.0), GC and STATUS (1.1.0), and the plugin's own list.

@@ -69,7 +69,7 @@ fn an_error_is_one_indented_object() {
 }
 
 #[test]
-fn version_is_one_line_and_reads_nothing() {
+fn version_is_one_line_and_does_without_input() {
     let mut stdout = Vec::new();
     let env = Env::from_iter([("CNI_COMMAND", "VERSION")]);
     assert_eq!(dispatch(&Fake::new(), &[], &env, &mut Broken, &mut stdout, &mut io::sink()), 0);
@@ -79,6 +79,20 @@ fn version_is_one_line_and_reads_nothing() {
     );
     let code = dispatch(&Fake::new(), &[], &env, &mut io::empty(), &mut Broken, &mut io::sink());
     assert_eq!(code, 1, "a reply that nobody gets is no success");
+}
+
+#[test]
+fn version_answers_with_the_version_of_its_input() {
+    let answered = |input: &str| {
+        let outcome = run(&Fake::new(), &[("CNI_COMMAND", "VERSION")], input);
+        let reply: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        reply["cniVersion"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(answered(r#"{"cniVersion": "0.4.0"}"#), "0.4.0");
+    assert_eq!(answered(r#"{"cniVersion": "9.0.0"} and more"#), "9.0.0");
+    for nothing in ["", "{}", "[", r#"{"cniVersion": 1}"#] {
+        assert_eq!(answered(nothing), "1.1.0", "{nothing}");
+    }
 }
 
 #[test]
