@@ -36,6 +36,8 @@ pub struct Case {
     /// the newest that they speak.
     #[serde(default)]
     pub versions: Vec<String>,
+    /// Only this version and newer ones.
+    pub since: Option<String>,
     /// The firewall backends that plugins of known types are set to, one after the other; absent: as they choose.
     #[serde(default)]
     pub firewalls: Vec<Firewall>,

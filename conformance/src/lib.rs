@@ -13,6 +13,7 @@ mod expect;
 mod firewall;
 mod ipam;
 mod job;
+mod keeps;
 mod network;
 mod node;
 pub mod profile;

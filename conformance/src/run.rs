@@ -12,6 +12,7 @@ use crate::case::{Case, Firewall, VERSIONS};
 use crate::catalog::{self, CatalogError};
 use crate::firewall;
 use crate::job::{self, Assignment, Job, JobError, Outcome, Verdict};
+use crate::network::is_at_least;
 use crate::profile::{Profile, RECORDING_IPAM};
 use crate::survey::Survey;
 
@@ -284,7 +285,8 @@ impl Plan<'_> {
         let known: Vec<&Vec<String>> =
             known.chain(subject.and_then(|profile| self.survey.plugins.get(&profile.plugin_type))).collect();
         let is_spoken = |version: &&str| known.iter().all(|versions| versions.iter().any(|own| own == version));
-        let spoken = VERSIONS.iter().copied().filter(is_spoken);
+        let is_new_enough = |version: &&str| case.since.as_ref().is_none_or(|since| is_at_least(version, since));
+        let spoken = VERSIONS.iter().copied().filter(is_spoken).filter(is_new_enough);
         let is_meant = |version: &&str| {
             case.versions.is_empty() || case.versions.iter().any(|wanted| wanted == "all" || wanted == version)
         };

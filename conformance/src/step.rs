@@ -49,12 +49,74 @@ pub enum Action {
     Closed(Closed),
     /// Of what the steps before made, nothing is left but infrastructure that plugins keep by design.
     NothingLeft(Empty),
+    /// The interface of a container is there, or is not.
+    Interface(InterfaceIs),
+    /// The kernel has what the result of a container's ADD says.
+    ResultHolds(ResultHolds),
+    /// Links, addresses and routes are written down, for `unchanged`.
+    Note(Scope),
+    /// Links, addresses and routes are as they were at the last `note`.
+    Unchanged(Scope),
 }
 
 /// A list of no settings: `{}`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
+
+/// How the interface of a container is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InterfaceIs {
+    /// Whose interface.
+    pub container: String,
+    /// Its name; `CNI_IFNAME`, if absent.
+    pub ifname: Option<String>,
+    /// What is wanted.
+    pub is: Is,
+}
+
+/// How a link is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Is {
+    /// It is there, and up.
+    Up,
+    /// It is not there.
+    Absent,
+}
+
+/// What of a result is to be found in the kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultHolds {
+    /// Whose result.
+    pub container: String,
+    /// What of it.
+    pub of: Vec<Aspect>,
+}
+
+/// A part of a result.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Aspect {
+    /// `interfaces`: each is there, with its hardware address and MTU, and `CNI_IFNAME` is one of them.
+    Interfaces,
+    /// `ips[].interface`: each is the index of an interface in the container.
+    Indices,
+    /// The addresses are on `CNI_IFNAME`, but for those that belong to another interface.
+    Addresses,
+    /// The routes are in the container.
+    Routes,
+}
+
+/// Of what links, addresses and routes are looked at.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scope {
+    /// The inside of this container alone; absent: the host, its files, and the inside of all containers.
+    pub of: Option<String>,
+}
 
 /// A call of the plugins, and how it differs from a right one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,6 +198,8 @@ pub struct Expect {
     pub addresses: Option<Vec<String>>,
     /// What stdout is, whatever stands in it.
     pub stdout: Option<Stdout>,
+    /// The result still says what `prevResult` on stdin said.
+    pub keeps_prev_result: bool,
 }
 
 /// Whether a step succeeds.
@@ -155,6 +219,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stdout {
+    /// Whatever: a plugin that fails SHOULD write an error object, but it is not what the case is about.
+    Any,
     /// Nothing at all.
     Empty,
     /// Exactly one JSON object, and white space.

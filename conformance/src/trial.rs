@@ -18,6 +18,7 @@ use crate::step::{Action, Step};
 use crate::{change, firewall, template, wire};
 
 mod acts;
+mod looks;
 
 /// Why a trial cannot be had: no fault of a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,8 @@ pub(crate) struct Trial {
     node: Node,
     network: Network,
     before: State,
+    /// What the last `note` wrote down.
+    noted: State,
     /// What was executed in this step.
     calls: Vec<Record>,
     /// What was executed last, before this step.
@@ -72,6 +75,7 @@ pub(crate) fn run(assignment: Assignment) -> Result<Outcome, TrialError> {
         node: Node::start()?,
         network,
         before: State::default(),
+        noted: State::default(),
         calls: Vec::new(),
         previous: None,
     };
@@ -204,6 +208,12 @@ impl Trial {
             execution.run(self.assignment.limit).map_err(|e| NodeError::Start(execution.program.clone(), e))?;
         self.calls.push(record.clone());
         Ok(record)
+    }
+}
+
+impl From<linuxnet::NetlinkError> for TrialError {
+    fn from(error: linuxnet::NetlinkError) -> Self {
+        Self::Node(error.into())
     }
 }
 

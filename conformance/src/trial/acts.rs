@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::step::{Action, Call, Closed, Expect, Fetch, Gc, Ping};
 
 /// After this long the kernel has finished what it does later.
-const SETTLED: Duration = Duration::from_secs(3);
+pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
 impl Trial {
     pub(super) fn act(&mut self, action: &Action, expect: &Expect) -> Result<(), Stop> {
@@ -36,6 +36,10 @@ impl Trial {
             Action::Fetch(fetch) => self.fetch(fetch),
             Action::Closed(closed) => self.closed(closed),
             Action::NothingLeft(_) => self.nothing_left(),
+            Action::Interface(wanted) => self.interface_is(wanted),
+            Action::ResultHolds(wanted) => self.result_holds(wanted),
+            Action::Note(scope) => self.note(scope),
+            Action::Unchanged(scope) => self.unchanged(scope),
         }
     }
 
