@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use libcni::error::causes;
 use libcni::netns::Netns;
 use libcni::runtime::{Cache, NetworkList, Networks, Skipped};
+use linuxnet::link::{Dev, Link};
 use linuxnet::nft::Nfnetlink;
 
 pub(crate) use attachment::{Attached, Life, PortMapping};
 pub(crate) use namespace::{LinkAt, Namespace};
 pub(crate) use overlay::Overlay;
 use owned::Index;
-pub(crate) use owned::{Owned, Owner, Standing};
+pub(crate) use owned::{Object, Owned, Owner, Standing};
 
 /// Where the parts of an inventory are found.
 #[derive(Clone, Copy, Debug)]
@@ -114,8 +115,20 @@ impl Inventory {
     }
 
     /// The link at a place of this inventory.
-    pub(crate) fn link(&self, at: LinkAt) -> Option<&linuxnet::link::Link> {
+    pub(crate) fn link(&self, at: LinkAt) -> Option<&Link> {
         self.namespaces.get(at.namespace)?.link(at.index)
+    }
+
+    /// Whether a link of the host leads elsewhere than to attachments: it is no loopback, no bridge, no port of one but
+    /// an uplink's, and nothing that was made for an attachment.
+    pub(crate) fn is_uplink(&self, link: &Link) -> bool {
+        let leads_to =
+            |attached: &Attached| attached.host_link.is_some_and(|at| at.index == link.index) && link.kind == "veth";
+        let is_owned = |owned: &Owned| matches!(&owned.object, Object::Link { name, .. } if *name == link.name);
+        link.index != Dev::LOOPBACK.index
+            && !["bridge", "ifb"].contains(&link.kind.as_str())
+            && !self.attachments.iter().any(leads_to)
+            && !self.owned.iter().any(is_owned)
     }
 
     /// Whether what `owned` belongs to is alive.

@@ -94,6 +94,127 @@ fn every_attachment_is_shown_as_its_add_left_it() {
 }
 
 #[test]
+fn the_picture_shows_everybody_and_nothing_overlaps() {
+    let Some(crowd) = Crowd::start(50, 0) else { return };
+    crowd.node.kill(&crowd.members[3].container);
+    let (svg, dot) = (crowd.node.dir().join("node.svg"), crowd.node.dir().join("node.dot"));
+    let output = crowd.cnitool(&["show", "--svg", svg.to_str().unwrap(), "--dot", dot.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let svg = std::fs::read_to_string(svg).unwrap();
+    let picture = Drawing::parse(&svg);
+    for member in &crowd.members {
+        for text in std::iter::once(member.pod.1.as_str()).chain(addresses(&member.result)) {
+            assert!(picture.texts.iter().any(|(_, _, shown)| shown == text), "{text} is not in the picture");
+        }
+        for port in asked_ports(member) {
+            let escaped = port.replace('>', "&gt;");
+            assert!(picture.texts.iter().any(|(_, _, shown)| shown.contains(&escaped)), "{port} is not in the picture");
+        }
+    }
+    assert_eq!(picture.boxes("broken").count(), 1);
+    assert_eq!(picture.boxes("card").count(), 49);
+    picture.assert_tidy();
+    assert!(!svg.replace("http://www.w3.org/2000/svg", "").contains("http"), "nothing comes from elsewhere");
+
+    let dot = std::fs::read_to_string(dot).unwrap();
+    assert_eq!(dot.matches(" -> attachment").count(), 50);
+    assert_eq!(dot.matches('{').count(), dot.matches('}').count());
+    assert!(dot.lines().all(|line| line.replace("\\\"", "").matches('"').count() % 2 == 0), "{dot}");
+}
+
+/// A box of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Box {
+    x: f64,
+    y: f64,
+    right: f64,
+    bottom: f64,
+}
+
+impl Box {
+    fn overlaps(self, other: Self) -> bool {
+        self.x < other.right && other.x < self.right && self.y < other.bottom && other.y < self.bottom
+    }
+
+    fn holds(self, x: f64, y: f64) -> bool {
+        self.x <= x && x <= self.right && self.y <= y && y <= self.bottom
+    }
+}
+
+/// What an SVG of ours draws.
+struct Drawing {
+    boxes: Vec<(String, Box)>,
+    /// Where texts begin.
+    texts: Vec<(f64, f64, String)>,
+}
+
+impl Drawing {
+    /// Reads it, and panics if it is no well-formed XML.
+    fn parse(svg: &str) -> Self {
+        let mut drawing = Self { boxes: Vec::new(), texts: Vec::new() };
+        let (mut open, mut rest) = (Vec::new(), svg);
+        while let Some((text, tail)) = rest.split_once('<') {
+            assert!(!text.contains('>') || open.last() == Some(&"style"), "{text}");
+            let entities = text.split('&').skip(1);
+            assert!(
+                entities.into_iter().all(|e| ["amp;", "lt;", "gt;", "quot;"].iter().any(|k| e.starts_with(k))),
+                "{text}"
+            );
+            let (tag, tail) = tail.split_once('>').unwrap();
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+            let number = |key: &str| attribute(tag, key).parse::<f64>().unwrap();
+            match (tag.starts_with('/'), tag.ends_with('/')) {
+                (true, _) => assert_eq!(open.pop(), Some(name)),
+                (false, true) => {}
+                (false, false) => open.push(name),
+            }
+            match name {
+                "rect" => {
+                    let (x, y) = (number("x"), number("y"));
+                    let area = Box { x, y, right: x + number("width"), bottom: y + number("height") };
+                    drawing.boxes.push((attribute(tag, "class").to_owned(), area));
+                }
+                "text" if !tag.starts_with('/') => {
+                    let text = tail.split('<').next().unwrap().to_owned();
+                    drawing.texts.push((number("x"), number("y"), text));
+                }
+                _ => {}
+            }
+            rest = tail;
+        }
+        assert!(open.is_empty() && rest.trim().is_empty(), "{open:?} {rest}");
+        drawing
+    }
+
+    fn boxes<'d>(&'d self, class: &'d str) -> impl Iterator<Item = Box> + 'd {
+        self.boxes.iter().filter(move |(of, _)| of == class).map(|(_, area)| *area)
+    }
+
+    /// No two boxes overlap but panels and what is in them, and every text has room in its box.
+    fn assert_tidy(&self) {
+        let inner: Vec<Box> =
+            ["card", "broken", "bar", "routed", "host"].iter().flat_map(|class| self.boxes(class)).collect();
+        for (at, one) in inner.iter().enumerate() {
+            assert!(inner.iter().skip(at + 1).all(|other| !one.overlaps(*other)), "{one:?}");
+        }
+        let page = self.boxes("page").next().unwrap();
+        let panels: Vec<Box> = self.boxes("panel").collect();
+        for (x, y, text) in &self.texts {
+            let area = inner.iter().chain(&panels).find(|area| area.holds(*x, *y)).unwrap_or(&page);
+            let characters = text.replace("&gt;", ">").replace("&amp;", "&").chars().count();
+            // A character of 12 px is 7.22 px wide in the fonts that are asked for.
+            let right = (0..characters).fold(*x, |right, _| right + 7.23);
+            assert!(area.holds(right, *y), "{text:?} is longer than its box");
+        }
+    }
+}
+
+fn attribute<'t>(tag: &'t str, key: &str) -> &'t str {
+    let (_, rest) = tag.split_once(&format!(" {key}=\"")).unwrap_or_else(|| panic!("no {key} in {tag}"));
+    rest.split('"').next().unwrap()
+}
+
+#[test]
 fn a_container_whose_namespace_is_gone_is_marked() {
     let Some(crowd) = Crowd::start(6, 0) else { return };
     let gone = &crowd.members[3];

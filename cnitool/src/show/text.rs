@@ -18,18 +18,27 @@ pub(crate) fn print(session: &mut Session<'_>, view: &View<'_>) -> Result<(), To
     }
     if !view.rows.is_empty() {
         attachments(session, view)?;
-        session.print("\n")?;
     }
     if !view.bridges.is_empty() {
+        separate(session, !view.rows.is_empty())?;
         let rows: Vec<[Cell; 5]> = view.bridges.iter().map(bridge).collect();
         session.table(["BRIDGE", "ADDRESSES", "PORTS", "MTU", "NETWORKS"], rows)?;
-        session.print("\n")?;
     }
-    odd(session, view)?;
+    let is_first = view.rows.is_empty() && view.bridges.is_empty();
+    if view.rows.iter().any(|row| !row.odd.is_empty()) {
+        separate(session, !is_first)?;
+        odd(session, view)?;
+    }
     if view.is_whole {
+        separate(session, !is_first)?;
         summary(session, view)?;
     }
     Ok(())
+}
+
+/// An empty line, if something stands above it.
+fn separate(session: &mut Session<'_>, is_needed: bool) -> Result<(), ToolError> {
+    if is_needed { session.print("\n") } else { Ok(()) }
 }
 
 fn attachments(session: &mut Session<'_>, view: &View<'_>) -> Result<(), ToolError> {
@@ -125,8 +134,6 @@ fn netns(row: &Row<'_>) -> Cell {
 }
 
 fn bridge(bridge: &Bridge<'_>) -> [Cell; 5] {
-    // What the kernel gives each link of itself is of no interest.
-    let addresses = bridge.addresses.iter().filter(|net| !is_link_local(net));
     let name = if bridge.link.is_up {
         bridge.link.name.clone().into()
     } else {
@@ -134,15 +141,11 @@ fn bridge(bridge: &Bridge<'_>) -> [Cell; 5] {
     };
     [
         name,
-        joined(addresses).into(),
+        joined(bridge.shown_addresses()).into(),
         bridge.ports.len().to_string().into(),
         bridge.link.mtu.to_string().into(),
         joined(bridge.networks.iter()).into(),
     ]
-}
-
-fn is_link_local(net: &ipnet::IpNet) -> bool {
-    matches!(net, ipnet::IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 /// What is not as ADD left it, by name.
@@ -169,10 +172,11 @@ fn summary(session: &mut Session<'_>, view: &View<'_>) -> Result<(), ToolError> 
     ))?;
     let (dead, nobodys) = view.leftovers();
     if dead > 0 {
-        session.line(format!(
-            "{} left by attachments that are gone; remove them by: cnitool gc NETWORK",
-            verb(dead, "thing is", "things are")
-        ))?;
+        let gone = view.networks().filter(|rows| rows.iter().any(|row| row.attached.life == Life::Gone));
+        let cure: Vec<String> =
+            gone.filter_map(|rows| Some(format!("cnitool gc {}", rows.first()?.attached.network))).collect();
+        let left = verb(dead, "thing is", "things are");
+        session.line(format!("{left} left by attachments that are gone; to remove: {}", cure.join("; ")))?;
     }
     if nobodys > 0 {
         session.line(format!(

@@ -87,6 +87,13 @@ impl<'i> View<'i> {
     }
 }
 
+impl Bridge<'_> {
+    /// The addresses that somebody gave it: what the kernel gives each link of itself is of no interest.
+    pub(crate) fn shown_addresses(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().filter(|net| !matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local()))
+    }
+}
+
 /// A name in words and numbers.
 fn natural(name: &str) -> Vec<(String, u64)> {
     let mut parts: Vec<(String, u64)> = vec![(String::new(), 0)];
@@ -129,7 +136,10 @@ fn row<'i>(inventory: &'i Inventory, at: usize, attached: &'i Attached) -> Row<'
     let mut odd = oddities(inventory, attached);
     if matches!(attached.life, Life::Alive(_)) {
         let missing = ports.iter().filter(|port| port.is_published == Some(false));
-        odd.extend(missing.map(|port| format!("port {} not published", port.mapping)));
+        let missing: Vec<String> = missing.map(|port| port.mapping.to_string()).collect();
+        odd.extend(
+            Some(missing).filter(|ports| !ports.is_empty()).map(|ports| format!("not published: {}", ports.join(" "))),
+        );
     }
     Row {
         attached,
