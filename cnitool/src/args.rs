@@ -9,6 +9,7 @@ use crate::conformance::ConformanceOptions;
 use crate::doctor::DoctorOptions;
 use crate::install::Placement;
 use crate::show::ShowOptions;
+use crate::trace::TraceOptions;
 
 const EXIT_CODES: &str = "\
 Environment:
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Check(Target),
     /// Remove a network interface from a network namespace
     Del(Target),
+    /// Do one of these three and show what each plugin gets, gives and changes, and how long it takes
+    Trace(TraceOptions),
     /// Remove what is left of attachments whose network namespace is gone
     Gc(GcOptions),
     /// Ask whether `add` could succeed now

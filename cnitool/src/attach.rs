@@ -1,15 +1,22 @@
 //! add, check, del.
 
+use libcni::runtime::Added;
+
 use crate::args::{AddTarget, Target};
 use crate::error::ToolError;
 use crate::session::Session;
 
 pub(crate) fn add(session: &mut Session<'_>, options: &AddTarget) -> Result<(), ToolError> {
+    let added = attach(session, options)?;
+    session.print(libcni::json::pretty(&added.wire))
+}
+
+/// `add` without its output.
+pub(crate) fn attach(session: &mut Session<'_>, options: &AddTarget) -> Result<Added, ToolError> {
     let list = session.network(&options.target.network)?;
     let attachment = session.attachment(&options.target)?;
     session.runtime.roll_back = !options.keep_on_failure;
-    let added = session.runtime.add(&list, &attachment)?;
-    session.print(libcni::json::pretty(&added.wire))
+    Ok(session.runtime.add(&list, &attachment)?)
 }
 
 pub(crate) fn check(session: &mut Session<'_>, target: &Target) -> Result<(), ToolError> {

@@ -15,6 +15,7 @@ mod report;
 mod session;
 mod show;
 mod terminal;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,7 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Add(target) => attach::add(&mut session, target),
         Command::Check(target) => attach::check(&mut session, target),
         Command::Del(target) => attach::del(&mut session, target),
+        Command::Trace(options) => trace::trace(&mut session, options),
         Command::Gc(options) => collect::gc(&mut session, options),
         Command::Status(target) => collect::status(&mut session, &target.network),
         Command::Version => inspect::version(&mut session),

@@ -1,5 +1,6 @@
 //! Two runtimes on one node: our cnitool and the Go one, on the same configuration, cache and plugins (the
-//! reference's, so that only the runtimes differ). What one attaches, the other checks, detaches and collects.
+//! reference's, so that only the runtimes differ). What one attaches, the other checks, detaches and collects. And what
+//! a trace by ours of ours tells, beside what the kernel tells.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::path::PathBuf;
@@ -171,4 +172,125 @@ fn a_del_of_a_container_that_is_gone_finds_its_port_in_the_cache() {
     web.capabilities = json!({});
     bed.run(&bed.ours, "del", &web, &[]).unwrap();
     bed.assert_released(&before);
+}
+
+/// A trace by our tool of our plugins: what it wrote to stdout and stderr, and whether it succeeded.
+fn trace(node: &Node, plugins: &Binaries, arguments: &[&str], container: &Container) -> (String, String, bool) {
+    let mut command = Command::new(plugins.plugin("cnitool"));
+    command.arg("trace").args(arguments).arg("traced").arg(&container.netns);
+    command.env("CNI_PATH", plugins.dir()).env("NETCONFPATH", node.dir().join("net.d")).env("COLUMNS", "100");
+    command.env("PATH", node.program_path()).env("CAP_ARGS", container.capabilities.to_string());
+    let output = node.host.run(|| command.output()).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.success())
+}
+
+/// A node with the network "traced" by our plugins.
+fn traced() -> Option<(Node, Binaries)> {
+    let (node, plugins) = (Node::start()?, Binaries::ours()?);
+    let mut conflist = node.network_by(fixture("bridge-portmap.conflist"), &plugins).conflist;
+    conflist["name"] = "traced".into();
+    let dir = node.dir().join("net.d");
+    std::fs::create_dir(&dir).unwrap();
+    write_atomic(&dir.join("10.conflist"), conflist.to_string().as_bytes(), 0o644).unwrap();
+    Some((node, plugins))
+}
+
+/// The texts of what a call changed in a place, by kind.
+fn changed<'v>(call: &'v Value, place: &str, change: &str, kind: &str) -> Vec<&'v str> {
+    let all = call["changes"][place].as_array().unwrap().iter();
+    let of = all.filter(|entry| entry["change"] == change && entry["kind"] == kind && entry["automatic"] == false);
+    of.map(|entry| entry["text"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_trace_tells_what_the_kernel_and_the_result_tell() {
+    let Some((node, plugins)) = traced() else { return };
+    let (before, links) = (node.snapshot(), node.host.json("ip -j link").as_array().unwrap().len());
+    let web = node.container("web").publish("tcp", 8080, 80);
+    let (stdout, stderr, succeeded) = trace(&node, &plugins, &["--format", "json", "add"], &web);
+    assert!(succeeded, "{stderr}");
+    let trace_of_add: Value = serde_json::from_str(&stdout).unwrap();
+    let [bridge, portmap] = <[Value; 2]>::try_from(trace_of_add["calls"].as_array().unwrap().clone()).unwrap();
+    assert_eq!((&bridge["plugin"], &portmap["plugin"]), (&"bridge".into(), &"portmap".into()));
+    assert_eq!(portmap["stdin"]["prevResult"], bridge["result"]);
+    assert_eq!(portmap["stdin"]["runtimeConfig"], web.capabilities);
+    assert_eq!(bridge["ipam"]["plugin"], "host-local");
+    assert!(bridge["milliseconds"].as_f64().unwrap() > 0.0);
+    assert!(trace_of_add["milliseconds"].as_f64() > bridge["milliseconds"].as_f64());
+
+    // What `ip` shows is what appeared.
+    let address = bridge["result"]["ips"][0]["address"].as_str().unwrap();
+    let [eth0] = changed(&bridge, "container", "added", "address")[..] else { panic!("{bridge:#}") };
+    assert!(eth0.starts_with(&format!("eth0 {address} ")), "{eth0}");
+    assert_eq!(
+        changed(&bridge, "host", "added", "link").len(),
+        node.host.json("ip -j link").as_array().unwrap().len() - links
+    );
+    let lines = |text: String| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    let mut routes = lines(web.place.sh("ip route"));
+    let mut seen = changed(&bridge, "container", "added", "route");
+    routes.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, routes);
+    // What `nft` shows is what appeared.
+    let ruleset = node.host.sh("nft list table inet ferrule_portmap");
+    let elements = changed(&portmap, "host", "added", "nft-element");
+    let published = elements.iter().find(|line| line.contains("hostports4 {")).unwrap();
+    let body = published.split_once("{ ").unwrap().1.trim_end_matches(" }");
+    assert!(body.starts_with("tcp . 8080") && ruleset.contains(body), "{body}: {ruleset}");
+
+    let (stdout, stderr, succeeded) = trace(&node, &plugins, &["check", "--format", "json"], &web);
+    assert!(succeeded, "{stderr}");
+    let trace_of_check: Value = serde_json::from_str(&stdout).unwrap();
+    for call in trace_of_check["calls"].as_array().unwrap() {
+        assert!(call["changes"]["host"].as_array().unwrap().iter().all(|entry| entry["automatic"] == true), "{call:#}");
+    }
+
+    let (stdout, stderr, succeeded) = trace(&node, &plugins, &["del"], &web);
+    assert!(succeeded, "{stderr}");
+    for part in [
+        "1. portmap DEL succeeded after ",
+        "2. bridge DEL succeeded after ",
+        &format!("     - address eth0 {address} brd 10.88.255.255 scope global"),
+        "     - nft-element inet ferrule_portmap hostports4 { tcp . 8080 comment",
+        "prevResult: as that of portmap DEL above",
+        "ipam: host-local, called by bridge in its own process",
+        "\n  portmap DEL ",
+        "\n  total ",
+    ] {
+        assert!(stdout.contains(part), "no {part:?} in {stdout}");
+    }
+    assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
+    assert_eq!(node.snapshot().left_since(&before, &[&web]), Vec::<&str>::new());
+}
+
+#[test]
+fn a_trace_of_a_failure_shows_who_failed_and_the_roll_back() {
+    let Some((node, plugins)) = traced() else { return };
+    let (web, other) =
+        (node.container("web").publish("tcp", 8080, 80), node.container("other").publish("tcp", 8080, 80));
+    assert!(trace(&node, &plugins, &["add"], &web).2);
+    let before = node.snapshot();
+    let (stdout, stderr, succeeded) = trace(&node, &plugins, &["add"], &other);
+    assert!(!succeeded);
+    for part in
+        ["1. bridge ADD succeeded", "2. portmap ADD failed", "3. bridge DEL (roll-back) succeeded", "error:", "8080"]
+    {
+        assert!(stdout.contains(part), "no {part:?} in {stdout}");
+    }
+    assert!(stderr.contains("plugin type=\"portmap\" failed (add)"), "{stderr}");
+    let (stdout, _, _) = trace(&node, &plugins, &["add", "--format", "json"], &other);
+    let trace_of_add: Value = serde_json::from_str(&stdout).unwrap();
+    let [bridge, portmap, undone] = <[Value; 3]>::try_from(trace_of_add["calls"].as_array().unwrap().clone()).unwrap();
+    assert_eq!(
+        (&bridge["rollBack"], &portmap["rollBack"], &undone["rollBack"]),
+        (&false.into(), &false.into(), &true.into())
+    );
+    assert_eq!((&portmap["error"]["code"], &portmap["result"]), (&100.into(), &Value::Null));
+    assert!(trace_of_add["error"].as_str().unwrap().contains("portmap"));
+    let veth = changed(&bridge, "host", "added", "link");
+    assert_eq!(changed(&undone, "host", "removed", "link"), veth);
+    assert_eq!(node.snapshot().left_since(&before, &[&other]), Vec::<&str>::new());
+    assert!(trace(&node, &plugins, &["del"], &web).2);
 }
