@@ -62,6 +62,8 @@ pub enum End {
     Exit(i32),
     /// By a signal that it was not sent by the suite.
     Signal(i32),
+    /// It was killed, as the case wants.
+    Killed,
     /// It was killed, since it did not end within so many seconds.
     TimedOut(u64),
 }
@@ -71,6 +73,7 @@ impl std::fmt::Display for End {
         match self {
             Self::Exit(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::Killed => write!(f, "killed by the suite, as the case wants"),
             Self::TimedOut(seconds) => write!(f, "did not end within {seconds} s and was killed"),
         }
     }
@@ -90,6 +93,18 @@ impl Execution {
     /// # Errors
     /// If it cannot be started.
     pub(crate) fn run(&self, limit: Duration) -> io::Result<Record> {
+        self.run_until(limit, End::TimedOut(limit.as_secs()))
+    }
+
+    /// As [`Execution::run`], killed after `limit` because the case wants it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn run_and_kill(&self, limit: Duration) -> io::Result<Record> {
+        self.run_until(limit, End::Killed)
+    }
+
+    fn run_until(&self, limit: Duration, end_by_us: End) -> io::Result<Record> {
         // Files and no pipes: whoever outlives the plugin and holds one open cannot hold us up.
         let (mut stdin, mut stdout, mut stderr) = (nameless_file()?, nameless_file()?, nameless_file()?);
         stdin.write_all(self.stdin.as_bytes())?;
@@ -105,7 +120,7 @@ impl Execution {
             Some(status) => end_of(status),
             None => {
                 child.wait()?;
-                End::TimedOut(limit.as_secs())
+                end_by_us
             }
         };
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

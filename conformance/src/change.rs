@@ -1,9 +1,12 @@
 //! What is done to the machine by other means than the plugins: accidents, operators, and what a case needs.
 
+use libcni::netns::Netns;
 use linuxnet::addr::{self, Dad};
 use linuxnet::link::{self, Bridge, Dev, Veth};
 use linuxnet::netlink::Netlink;
+use linuxnet::nft::{Nfnetlink, Transaction};
 use linuxnet::route::{self, Route};
+use linuxnet::rule;
 
 use crate::node::{Node, NodeError, find, net};
 use crate::step::{Change, What};
@@ -69,7 +72,37 @@ pub(crate) fn make(node: &Node, change: &Change) -> Result<(), NodeError> {
                 netlink.run(route::remove(Dev { index, name: "its link" }, found))?;
             }
         }
+        What::FlushFirewall(_) => flush_firewall(&netns)?,
+        What::RemoveRules { table } => {
+            for found in netlink.rules()?.iter().filter(|rule| rule.table == *table) {
+                netlink.run(rule::remove(found))?;
+            }
+        }
+        What::RemoveQdisc(name) => {
+            let link = find(&mut netlink, place, name)?;
+            netlink.remove_tbf(Dev::from(&link))?;
+        }
+        What::SetMtu { link, mtu } => {
+            let link = find(&mut netlink, place, link)?;
+            netlink.run(link::set_mtu(Dev::from(&link), *mtu))?;
+        }
+        What::SetMac { link, mac } => {
+            let link = find(&mut netlink, place, link)?;
+            let mac = mac.parse().map_err(|_invalid| NodeError::Value(mac.clone(), "an Ethernet address"))?;
+            netlink.run(link::set_mac(Dev::from(&link), mac))?;
+        }
         What::Sysctl { key, value } => netns.run(|| linuxnet::sysctl::write(key, value))??,
+    }
+    Ok(())
+}
+
+/// `nft flush ruleset`.
+fn flush_firewall(netns: &Netns) -> Result<(), NodeError> {
+    let mut nft = Nfnetlink::open_in(netns)?;
+    for table in nft.ruleset()?.tables {
+        let mut transaction = Transaction::new(linuxnet::nft::Table::new(table.family, &table.name));
+        transaction.remove_table();
+        nft.commit(&transaction)?;
     }
     Ok(())
 }

@@ -26,6 +26,20 @@ pub(crate) fn calls_file() -> PathBuf {
     Path::new(sandbox::DIR).join("ipam/calls")
 }
 
+/// What was written down since this was asked last.
+///
+/// # Errors
+/// If the file cannot be read, or emptied.
+pub(crate) fn take_calls() -> std::io::Result<Vec<Value>> {
+    let path = calls_file();
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    std::fs::remove_file(&path)?;
+    Ok(text.lines().map(|line| serde_json::from_str(line).unwrap_or_default()).collect())
+}
+
 /// A failure on the wire.
 struct Fault {
     code: u64,
@@ -133,10 +147,13 @@ fn add(config: &Value, version: &str) -> Result<Value, Fault> {
     })
 }
 
-/// Whether the address was free and is this attachment's now.
+/// Whether the address was free and is this attachment's now. The owner is written before the file gets its name, so that
+/// one that is killed leaves a file with an owner or none.
 fn take(ip: IpAddr) -> bool {
-    let file = std::fs::File::options().write(true).create_new(true).open(addresses_dir().join(ip.to_string()));
-    file.is_ok_and(|mut file| file.write_all(this_owner().as_bytes()).is_ok())
+    let dir = addresses_dir();
+    let named = libcni::store::anonymous(&dir, this_owner().as_bytes(), 0o644)
+        .and_then(|file| libcni::store::name(&file, &dir.join(ip.to_string())));
+    named.is_ok()
 }
 
 /// Releases what belongs to those that `is_released` says, and gives how many addresses that were.

@@ -14,6 +14,7 @@ mod firewall;
 mod ipam;
 mod job;
 mod keeps;
+mod look;
 mod network;
 mod node;
 pub mod profile;

@@ -62,7 +62,7 @@ pub(crate) struct Container {
     pub(crate) args: String,
     /// What becomes `runtimeConfig`.
     pub(crate) capabilities: Value,
-    /// The result of its last ADD, as a runtime remembers it until DEL; before, that of [`crate::wire`], if any.
+    /// The result of its last ADD, as a runtime remembers it until DEL; before the first, that of [`crate::wire`], if any.
     pub(crate) result: Option<Value>,
     /// What a plugin before a chained one would have given.
     pub(crate) wired: Option<Value>,
@@ -84,6 +84,18 @@ impl Node {
         let node = Self { outside: outside.path().to_owned(), containers: BTreeMap::new() };
         node.wire(&outside)?;
         Ok(node)
+    }
+
+    /// The machine starts anew: all namespaces end, /run is empty. Files elsewhere stay, and so does what runtimes know
+    /// of containers.
+    pub(crate) fn reboot(&mut self) -> Result<(), NodeError> {
+        for container in self.containers.values() {
+            Netns::remove(&container.netns)?;
+        }
+        Netns::remove(&self.outside)?;
+        sandbox::reboot()?;
+        let outside = Netns::create(&self.outside)?;
+        self.wire(&outside)
     }
 
     fn wire(&self, outside: &Netns) -> Result<(), NodeError> {

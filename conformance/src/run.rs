@@ -19,6 +19,9 @@ use crate::survey::Survey;
 /// What a whole case gets before its process is killed. The plugins in it have their own limit.
 const CASE_LIMIT: Duration = Duration::from_secs(900);
 
+/// The type of a plugin that there is not, for cases of that.
+const ABSENT: &str = "no-such-plugin";
+
 /// What is to be run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -305,5 +308,5 @@ fn types_of(conflist: &Value) -> Vec<String> {
         let delegate = plugin.pointer("/delegate/type").or(plugin.pointer("/ipam/type"));
         [plugin.get("type"), delegate].into_iter().flatten().filter_map(Value::as_str)
     });
-    types.filter(|name| !name.starts_with('$') && !name.is_empty()).map(str::to_owned).collect()
+    types.filter(|name| !name.starts_with('$') && !name.is_empty() && *name != ABSENT).map(str::to_owned).collect()
 }

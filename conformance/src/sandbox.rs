@@ -118,3 +118,28 @@ fn tell(path: &'static str, text: &str) -> Result<(), SandboxError> {
     let write = || File::options().write(true).open(path)?.write_all(text.as_bytes());
     write().map_err(|source| SandboxError::Identity { path: Path::new(path), source })
 }
+
+/// What of /run outlives a reboot: what the suite keeps.
+const KEPT: &str = "conformance";
+
+/// Makes a new network namespace this process's, and empties /run: what a reboot leaves are files elsewhere.
+///
+/// # Errors
+/// [`SandboxError`].
+pub(crate) fn reboot() -> Result<(), SandboxError> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(SandboxError::Unshare)?;
+    // It shows the namespace in which it was mounted; see [`enter`].
+    let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
+    let run = Path::new("/run");
+    let fault = |source| SandboxError::Open { path: run.to_owned(), source };
+    for entry in std::fs::read_dir(run).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        if entry.file_name() == KEPT {
+            continue;
+        }
+        let path = entry.path();
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(fault)?;
+    }
+    Ok(())
+}

@@ -1,12 +1,9 @@
 //! What there is on the node that an attachment may leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use libcni::netns::Netns;
-use linuxnet::link::Dev;
-use linuxnet::netlink::Netlink;
-use linuxnet::route;
+use linuxnet::snapshot::{Change, Entry, Kind, Object, Snapshot, Source};
 
 use crate::ipam;
 use crate::node::NodeError;
@@ -15,97 +12,133 @@ use crate::wire;
 /// Where plugins keep files.
 const FILES: [&str; 2] = ["/var/lib/cni", "/run/cni"];
 
-/// How the line of a link begins that is up and cannot carry packets.
-pub(crate) const NO_CARRIER: &str = "no carrier";
+/// Programs that tell the rules of the iptables of old, which no socket tells.
+const LEGACY: [&str; 2] = ["/usr/sbin/iptables-legacy-save", "/usr/sbin/ip6tables-legacy-save"];
 
-/// One line for each link, address, route, rule and file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct State(BTreeSet<String>);
+/// What there is: of the kernel on the host and in containers, and one line for each file, address of `conformance-ipam`,
+/// and rule of the iptables of old.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    kernel: Snapshot,
+    /// The inside of containers, by name.
+    inside: BTreeMap<String, Snapshot>,
+    lines: BTreeSet<String>,
+}
 
 impl State {
-    /// What there is now in this process's namespaces.
-    pub(crate) fn of_node() -> Result<Self, NodeError> {
+    /// What there is now in this process's namespaces. `legacy`: the iptables of old are looked at, too.
+    pub(crate) fn of_node(legacy: bool) -> Result<Self, NodeError> {
+        let kernel = Source::open()?.take()?;
         let mut lines = BTreeSet::new();
-        let mut netlink = Netlink::open_in(&Netns::current()?)?;
-        for link in netlink.links()?.iter().filter(|link| !link.name.starts_with(wire::PREFIX)) {
-            lines.insert(format!("link {} {}", or_dash(&link.kind), link.name));
-            for address in netlink.addresses(Dev::from(link))?.iter().filter(|address| !is_link_local(address.net)) {
-                lines.insert(format!("address {} {}", link.name, address.net));
-            }
-            let routes = netlink.routes(route::Filter { link: Some(link.index), table: None })?;
-            for route in routes.iter().filter(|route| !is_link_local(route.dst)) {
-                lines.insert(format!("route {} {route}", link.name));
-            }
-        }
-        for rule in netlink.rules()? {
-            lines.insert(format!("rule {rule}"));
-        }
         for dir in FILES {
             files(Path::new(dir), &mut lines);
         }
-        let addresses = ipam::addresses_dir();
-        for file in libcni::store::files(&addresses).unwrap_or_default() {
+        for file in libcni::store::files(&ipam::addresses_dir()).unwrap_or_default() {
             let owner = std::fs::read_to_string(&file).unwrap_or_default();
             lines.insert(format!("conformance-ipam {} of {owner}", file.file_name().unwrap_or_default().display()));
         }
-        Ok(Self(lines))
-    }
-
-    /// What there is in a container, too: also whether its links are up and can carry packets. Link-local addresses of
-    /// IPv6, which come when the kernel pleases, do not count.
-    pub(crate) fn add_container(&mut self, name: &str, netlink: &mut Netlink) -> Result<(), NodeError> {
-        for link in netlink.links()? {
-            let up = if link.is_up { "up" } else { "down" };
-            let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-            let (kind, own) = (or_dash(&link.kind), &link.name);
-            self.0.insert(format!("link {kind} {own} in {name}: {up}, MTU {}, {mac}", link.mtu));
-            if link.is_up && !link.is_running {
-                self.0.insert(format!("{NO_CARRIER} {own} in {name}"));
-            }
-            for address in netlink.addresses(Dev::from(&link))?.iter().filter(|address| !is_link_local(address.net)) {
-                self.0.insert(format!("address {own} in {name}: {}", address.net));
-            }
-            let routes = netlink.routes(route::Filter { link: Some(link.index), table: None })?;
-            for route in routes.iter().filter(|route| !is_link_local(route.dst) && !route.dst.addr().is_multicast()) {
-                self.0.insert(format!("route {own} in {name}: {route}"));
-            }
+        for program in LEGACY.iter().filter(|_| legacy) {
+            iptables(program, &mut lines)?;
         }
-        Ok(())
+        Ok(Self { kernel, inside: BTreeMap::new(), lines })
     }
 
-    /// What is in `self` and not in `earlier`.
-    pub(crate) fn since(&self, earlier: &Self) -> Vec<String> {
-        self.0.difference(&earlier.0).cloned().collect()
+    /// Adds the inside of a container.
+    pub(crate) fn add_container(&mut self, name: &str, inside: Snapshot) {
+        self.inside.insert(name.to_owned(), inside);
     }
 
     /// What appeared since `before` and belongs to an attachment: all but the infrastructure that plugins keep by design,
-    /// a bridge with its addresses and routes, and the files of an allocator that are no address.
+    /// as a bridge with its addresses and routes, tables, chains and sets without elements, rules that name no
+    /// attachment, and the files of an allocator that are no address.
     pub(crate) fn left_since(&self, before: &Self) -> Vec<String> {
-        let bridges: Vec<&str> = self.0.iter().filter_map(|line| line.strip_prefix("link bridge ")).collect();
-        self.0.difference(&before.0).filter(|line| !is_infrastructure(line, &bridges)).cloned().collect()
+        let bridges: Vec<&str> = self.kernel.of(Kind::Link).filter(|entry| is_bridge(entry)).filter_map(dev).collect();
+        let changes = self.kernel.since(&before.kernel);
+        let added = changes.iter().filter_map(|change| match change {
+            Change::Added(entry) => Some(entry),
+            Change::Removed(_) | Change::Changed(..) => None,
+        });
+        let kept = |entry: &&Entry| entry.is_automatic || is_wire(entry) || is_infrastructure(entry, &bridges);
+        let of_kernel = added.filter(|entry| !kept(entry)).map(ToString::to_string);
+        let lines = self.lines.difference(&before.lines).filter(|line| !is_kept_line(line));
+        of_kernel.chain(lines.cloned()).collect()
+    }
+
+    /// What is not as it was, be it more, less or changed.
+    pub(crate) fn differs_from(&self, before: &Self) -> Vec<String> {
+        let mut differs = Vec::new();
+        let nothing = Snapshot::default();
+        let changed = |now: &Snapshot, then: &Snapshot| -> Vec<String> {
+            let changes = now.since(then).into_iter();
+            let counts = changes.filter(|change| !change.is_automatic() && !is_wire(change.entry()));
+            counts.map(|change| change.to_string()).collect()
+        };
+        differs.extend(changed(&self.kernel, &before.kernel));
+        for (name, inside) in &self.inside {
+            let then = before.inside.get(name).unwrap_or(&nothing);
+            differs.extend(changed(inside, then).into_iter().map(|change| format!("in {name}: {change}")));
+        }
+        differs.extend(self.lines.difference(&before.lines).map(|line| format!("+ {line}")));
+        differs.extend(before.lines.difference(&self.lines).map(|line| format!("- {line}")));
+        differs
     }
 }
 
-fn is_link_local(net: ipnet::IpNet) -> bool {
-    matches!(net.addr(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local())
+fn dev(entry: &Entry) -> Option<&str> {
+    entry.dev.as_deref()
 }
 
-fn or_dash(kind: &str) -> &str {
-    if kind.is_empty() { "-" } else { kind }
+fn is_bridge(entry: &Entry) -> bool {
+    matches!(&entry.object, Object::Link(link) if link.kind == "bridge")
 }
+
+/// Whether it is the suite's own, for a chained plugin.
+fn is_wire(entry: &Entry) -> bool {
+    dev(entry).is_some_and(|name| name.starts_with(wire::PREFIX))
+}
+
+/// Chains of iptables that stay between attachments.
+const CHAINS_FOR_ALL: [&str; 5] =
+    ["CNI-HOSTPORT-", "CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION-STAGE-", "CNI-FERRULE-TAGS"];
 
 /// Whether plugins keep this between attachments, by design and as the reference does.
-fn is_infrastructure(line: &str, bridges: &[&str]) -> bool {
-    let mut words = line.split(' ');
-    match (words.next(), words.next()) {
-        (Some("link"), Some("bridge")) => true,
-        (Some("address" | "route"), Some(device)) => bridges.contains(&device),
-        (Some("file"), Some(path)) => {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            name.parse::<std::net::IpAddr>().is_err() && !name.ends_with(".json")
-        }
-        _ => false,
+fn is_infrastructure(entry: &Entry, bridges: &[&str]) -> bool {
+    let is_for_all = |text: &str| CHAINS_FOR_ALL.iter().any(|chain| text.contains(chain));
+    match entry.kind {
+        Kind::Link => is_bridge(entry),
+        Kind::Address | Kind::Route | Kind::Qdisc => dev(entry).is_some_and(|name| bridges.contains(&name)),
+        Kind::NftTable | Kind::NftSet => true,
+        Kind::NftChain => !entry.text.contains("CNI-") || is_for_all(&entry.text),
+        Kind::NftRule => names_no_address(&entry.text) && (!has_comment(&entry.text) || names_nobody(&entry.text)),
+        Kind::Rule | Kind::Neighbour | Kind::Filter | Kind::NftElement => false,
     }
+}
+
+fn has_comment(rule: &str) -> bool {
+    rule.contains("comment")
+}
+
+/// A rule that serves all attachments: its text names no container. (Plugins tag the others by a comment.)
+fn names_nobody(rule: &str) -> bool {
+    !["id: ", "c0ffee", "cnitool-", "CNI-DN-", "CNI-SN-"].iter().any(|tag| rule.contains(tag))
+}
+
+/// Whether a rule of `firewall` is for no address and no bridge: there are some without a comment.
+fn names_no_address(rule: &str) -> bool {
+    let chains = ["CNI-FORWARD", "CNI-ISOLATION-STAGE-", "CNI-FERRULE-TAGS"];
+    let words = ["saddr", "daddr", "iifname", "oifname", " -s ", " -d ", " -i ", " -o "];
+    !chains.iter().any(|chain| rule.contains(chain)) || !words.iter().any(|word| rule.contains(word))
+}
+
+/// As [`is_infrastructure`], of what is not the kernel's.
+fn is_kept_line(line: &str) -> bool {
+    if let Some(path) = line.strip_prefix("file ") {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        // An address of an allocator, the backup of `tuning`, an entry of a runtime's cache.
+        return name.parse::<std::net::IpAddr>().is_err() && !name.ends_with(".json") && !path.contains("/results/");
+    }
+    let is_for_all = CHAINS_FOR_ALL.iter().any(|chain| line.contains(chain));
+    line.starts_with("iptables ") && is_for_all && names_nobody(line) && names_no_address(line)
 }
 
 /// `file PATH`, of everything below a directory.
@@ -118,4 +151,16 @@ fn files(dir: &Path, lines: &mut BTreeSet<String>) {
             lines.insert(format!("file {}", path.display()));
         }
     }
+}
+
+/// `iptables PROGRAM :CHAIN` and `iptables PROGRAM -A …`.
+fn iptables(program: &str, lines: &mut BTreeSet<String>) -> Result<(), NodeError> {
+    let mut command = std::process::Command::new(program);
+    let output = command.stdin(std::process::Stdio::null()).output();
+    let output = output.map_err(|e| NodeError::Start(program.into(), e))?;
+    // `:CHAIN policy [packets:bytes]`; the kernel's own chains have a policy, those of programs have `-`.
+    let saved = String::from_utf8_lossy(&output.stdout).into_owned();
+    let kept = saved.lines().filter(|l| (l.starts_with(':') && l.contains(" - ")) || l.starts_with('-'));
+    lines.extend(kept.map(|l| format!("iptables {program} {}", l.split(" [").next().unwrap_or(l))));
+    Ok(())
 }

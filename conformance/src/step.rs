@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One step. In its strings `${a.ip4}` and the like stand for what is known of container `a`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     /// What is done.
@@ -16,8 +16,10 @@ pub struct Step {
     #[serde(default)]
     pub expect: Expect,
     /// Only at this version of the specification and newer ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Only before this version of the specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
 }
 
@@ -37,6 +39,16 @@ pub enum Action {
     Status(Call),
     /// VERSION of the plugins.
     Version(Call),
+    /// A verb of many containers, `n0`, `n1`, …, at the same time.
+    AtOnce(AtOnce),
+    /// A verb whose plugins are killed (SIGKILL, with all that they started) at a random moment.
+    Interrupt(Interrupt),
+    /// Steps, several times.
+    Repeat(Repeat),
+    /// The machine starts anew: namespaces, links and firewalls are gone, and what is in /run; other files stay.
+    Reboot(Empty),
+    /// How `conformance-ipam` was called since the last such step: exactly so, in this order.
+    IpamCalls(Vec<IpamCall>),
     /// The container's namespace ends, as when its runtime does not wait for DEL. Its path is gone.
     EndNetns(String),
     /// Something is done to the machine by other means than the plugins.
@@ -47,6 +59,12 @@ pub enum Action {
     Fetch(Fetch),
     /// A TCP port that nobody answers on.
     Closed(Closed),
+    /// A file is there, or not.
+    File(FileState),
+    /// What there is in a place: links, addresses, routes, rules, …
+    Look(Look),
+    /// A command, split at white space; without its program the case is skipped.
+    Run(Run),
     /// Of what the steps before made, nothing is left but infrastructure that plugins keep by design.
     NothingLeft(Empty),
     /// The interface of a container is there, or is not.
@@ -57,6 +75,96 @@ pub enum Action {
     Note(Scope),
     /// Links, addresses and routes are as they were at the last `note`.
     Unchanged(Scope),
+}
+
+/// A verb of many containers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtOnce {
+    /// `ADD`, `DEL` or `CHECK`.
+    pub verb: String,
+    /// How many.
+    pub count: usize,
+}
+
+/// A verb that is killed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interrupt {
+    /// `ADD`, `DEL`, …
+    pub verb: String,
+    /// Whose attachment, and what differs.
+    #[serde(default)]
+    pub call: Call,
+}
+
+/// Steps, several times.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// How often.
+    pub times: usize,
+    /// What.
+    pub steps: Vec<Step>,
+}
+
+/// A call of `conformance-ipam`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IpamCall {
+    /// Its `CNI_COMMAND`.
+    pub verb: String,
+    /// Variables that it must have had, with these values.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Parts of the configuration that it must have had, by JSON pointer.
+    #[serde(default)]
+    pub stdin: BTreeMap<String, Value>,
+}
+
+/// A file, or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileState {
+    /// Where.
+    pub path: String,
+    /// Whether it is there.
+    #[serde(default = "yes")]
+    pub there: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What there must be, or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// Where.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// `link`, `address`, `route`, `rule`, `neighbour`, `qdisc`, `filter`, `nft-table`, `nft-chain`, `nft-set`,
+    /// `nft-element` or `nft-rule`.
+    pub kind: String,
+    /// The link that it is on.
+    pub dev: Option<String>,
+    /// Words of its line, in this order and next to each other: `via 10.88.0.1`. All of these.
+    #[serde(default)]
+    pub says: Vec<String>,
+    /// How many there are; at least one, if absent.
+    pub count: Option<usize>,
+}
+
+/// A command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Where.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// The program and its arguments.
+    pub command: String,
 }
 
 /// A list of no settings: `{}`.
@@ -114,7 +222,8 @@ pub enum Aspect {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scope {
-    /// The inside of this container alone; absent: the host, its files, and the inside of all containers.
+    /// The inside of this container alone; `host`: the host and files of plugins; absent: that, and the inside of all
+    /// containers.
     pub of: Option<String>,
 }
 
@@ -294,6 +403,29 @@ pub enum What {
     RemoveRoute {
         /// The destination prefix.
         to: String,
+    },
+    /// `nft flush ruleset`, and nothing else of the firewall.
+    FlushFirewall(Empty),
+    /// `ip rule del` of every rule to this table.
+    RemoveRules {
+        /// The routing table.
+        table: u32,
+    },
+    /// `tc qdisc del dev LINK root handle 1: tbf`.
+    RemoveQdisc(String),
+    /// `ip link set LINK mtu MTU`.
+    SetMtu {
+        /// The link.
+        link: String,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// `ip link set LINK address MAC`.
+    SetMac {
+        /// The link.
+        link: String,
+        /// The address.
+        mac: String,
     },
     /// `sysctl -w KEY=VALUE`, with the key as a path below /proc/sys.
     Sysctl {

@@ -10,15 +10,18 @@ use crate::case::{Case, Class, Firewall, Wishes};
 use crate::catalog::{self, CatalogError};
 use crate::job::{Assignment, Failure, Outcome, Verdict};
 use crate::network::{Network, is_at_least, merge};
-use crate::node::{Node, NodeError};
+use crate::node::{Container, Node, NodeError};
 use crate::profile::Profile;
 use crate::sandbox;
 use crate::state::State;
 use crate::step::{Action, Step};
 use crate::{change, firewall, template, wire};
+use clock::Clock;
 
 mod acts;
+mod clock;
 mod looks;
+mod many;
 
 /// Why a trial cannot be had: no fault of a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,8 @@ pub(crate) enum TrialError {
 
 /// How a step ended that was not as the case says.
 pub(crate) enum Stop {
+    /// The case cannot be run here, and why.
+    Skip(String),
     /// Something is not as it must be.
     Fault(String),
     /// The step cannot be done: no fault of a plugin.
@@ -54,6 +59,9 @@ pub(crate) struct Trial {
     before: State,
     /// What the last `note` wrote down.
     noted: State,
+    clock: Clock,
+    /// The step, as it stands in the case.
+    shown: String,
     /// What was executed in this step.
     calls: Vec<Record>,
     /// What was executed last, before this step.
@@ -76,16 +84,20 @@ pub(crate) fn run(assignment: Assignment) -> Result<Outcome, TrialError> {
         network,
         before: State::default(),
         noted: State::default(),
+        clock: Clock::default(),
+        shown: String::new(),
         calls: Vec::new(),
         previous: None,
     };
     trial.prepare()?;
     let verdict = match trial.steps() {
         Ok(()) => Verdict::Pass,
-        Err((step, action, Stop::Fault(problem))) => {
+        Err((step, Stop::Fault(problem))) => {
+            let action = std::mem::take(&mut trial.shown);
             Verdict::Fail(Box::new(Failure { step, action, problem, calls: trial.told_calls() }))
         }
-        Err((_, _, Stop::Broken(error))) => return Err(error),
+        Err((_, Stop::Skip(reason))) => Verdict::Skip(reason),
+        Err((_, Stop::Broken(error))) => return Err(error),
     };
     Ok(Outcome { verdict, micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX) })
 }
@@ -125,7 +137,15 @@ fn network(case: &Case, assignment: &Assignment, bin_dir: &Path) -> Result<Netwo
 
 impl Trial {
     fn prepare(&mut self) -> Result<(), TrialError> {
-        if let Some(profile) = self.assignment.subject.clone() {
+        self.prepare_host()?;
+        self.container("a")?;
+        self.before = self.state()?;
+        Ok(())
+    }
+
+    /// What the plugin needs to be there, as it is after each start of the machine.
+    fn prepare_host(&self) -> Result<(), TrialError> {
+        if let Some(profile) = &self.assignment.subject {
             for (path, text) in &profile.files {
                 let fault = |e| NodeError::File(path.clone(), e);
                 if let Some(dir) = path.parent() {
@@ -138,23 +158,25 @@ impl Trial {
                 change::make(&self.node, wanted)?;
             }
         }
-        self.container("a")?;
-        self.before = State::of_node()?;
         Ok(())
     }
 
-    fn steps(&mut self) -> Result<(), (usize, String, Stop)> {
+    fn steps(&mut self) -> Result<(), (usize, Stop)> {
         let steps = self.case.steps.clone();
         for (number, step) in steps.iter().enumerate() {
             if !self.applies(step) {
                 continue;
             }
-            self.previous = self.calls.pop().or(self.previous.take());
-            self.calls.clear();
-            let shown = serde_json::to_string(&step.action).unwrap_or_default();
-            self.step(step).map_err(|stop| (number + 1, shown, stop))?;
+            self.begin_step();
+            self.step(step).map_err(|stop| (number + 1, stop))?;
         }
         Ok(())
+    }
+
+    /// What was executed last is remembered, for a step that fails without having executed anything.
+    fn begin_step(&mut self) {
+        self.previous = self.calls.pop().or(self.previous.take());
+        self.calls.clear();
     }
 
     /// What was executed in the step that failed; if nothing was, what led to it.
@@ -170,12 +192,22 @@ impl Trial {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        // What its steps speak of may not be known yet.
+        if let Action::Repeat(repeat) = &step.action {
+            return self.repeat(repeat);
+        }
+        self.shown = serde_json::to_string(&step.action).unwrap_or_default();
         let fault = |e: serde_json::Error| TrialError::Case(e.to_string());
         let action = template::fill(&serde_json::to_value(&step.action).map_err(fault)?, &self.facts())?;
         let expect = template::fill(&serde_json::to_value(&step.expect).map_err(fault)?, &self.facts())?;
         let action: Action = serde_json::from_value(action).map_err(fault)?;
         let expect = serde_json::from_value(expect).map_err(fault)?;
         self.act(&action, &expect)
+    }
+
+    /// What there is on the host now.
+    fn state(&self) -> Result<State, NodeError> {
+        State::of_node(self.assignment.firewall == Some(Firewall::IptablesLegacy))
     }
 
     /// What cases may know of the containers: `a.ip4`.
@@ -202,10 +234,22 @@ impl Trial {
         Ok(())
     }
 
+    /// The container as a plugin before a chained one leaves it. After a DEL that one would have taken the interface away,
+    /// with all that the chained one did to it, and the next ADD makes another.
+    pub(super) fn wire(&mut self, name: &str) -> Result<(), TrialError> {
+        let is_stale = |c: &Container| c.wired.is_some() && c.result.is_none();
+        if self.node.containers.get(name).is_some_and(is_stale) {
+            wire::detach(&self.node, name)?;
+            wire::attach(&mut self.node, name, &self.assignment.version)?;
+        }
+        Ok(())
+    }
+
     /// Executes a plugin and writes it down.
     fn execute(&mut self, execution: &Execution) -> Result<Record, TrialError> {
         let record =
             execution.run(self.assignment.limit).map_err(|e| NodeError::Start(execution.program.clone(), e))?;
+        self.clock.note(&record);
         self.calls.push(record.clone());
         Ok(record)
     }

@@ -30,6 +30,15 @@ pub(crate) fn attach(node: &mut Node, name: &str, version: &str) -> Result<(), T
     Ok(())
 }
 
+/// Takes away what [`attach`] made.
+pub(crate) fn detach(node: &Node, name: &str) -> Result<(), TrialError> {
+    let Some(container) = node.containers.get(name) else { return Ok(()) };
+    let mut netlink = Netlink::open().map_err(NodeError::from)?;
+    let link = netlink.find_link(&format!("{PREFIX}{}", container.number)).map_err(NodeError::from)?;
+    // Nothing is left of it if its container ended.
+    link.map_or(Ok(()), |link| netlink.remove_link(Dev::from(&link))).map_err(|e| NodeError::from(e).into())
+}
+
 fn connect(netns: &libcni::netns::Netns, host_name: &str, number: usize) -> Result<AddResult, NodeError> {
     let (mut here, mut there) = (Netlink::open()?, Netlink::open_in(netns)?);
     here.create_veth(&Veth { host_name: Some(host_name), queues: Some(1), ..Veth::new("eth0", netns) })?;

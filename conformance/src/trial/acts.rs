@@ -1,22 +1,24 @@
 //! The steps, one function each.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{Stop, Trial, TrialError};
 use crate::call::Record;
 use crate::change;
-use crate::expect::{judge, only_object};
+use crate::expect::{judge, only_object, parts_of};
 use crate::network::attachment;
-use crate::node::{NodeError, eventually};
+use crate::node::NodeError;
 use crate::reach::{self, Service};
-use crate::state::State;
-use crate::step::{Action, Call, Closed, Expect, Fetch, Gc, Ping};
+use crate::step::{Action, Call, Closed, Expect, Fetch, Gc, IpamCall, Outcome, Ping, Run};
+use crate::{ipam, look};
 
 /// After this long the kernel has finished what it does later.
-pub(super) const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(3);
 
 impl Trial {
     pub(super) fn act(&mut self, action: &Action, expect: &Expect) -> Result<(), Stop> {
@@ -27,6 +29,24 @@ impl Trial {
             Action::Gc(gc) => self.gc(gc, expect),
             Action::Status(call) => self.each("STATUS", call, false, expect),
             Action::Version(call) => self.each("VERSION", call, false, expect),
+            Action::AtOnce(wanted) => self.at_once(wanted, expect),
+            Action::Interrupt(wanted) => self.interrupt(wanted),
+            Action::Repeat(wanted) => self.repeat(wanted),
+            Action::Reboot(_) => {
+                self.node.reboot()?;
+                Ok(self.prepare_host()?)
+            }
+            Action::IpamCalls(wanted) => ipam_calls(wanted),
+            Action::File(file) => match (file.there, Path::new(&file.path).exists()) {
+                (true, false) => Err(Stop::Fault(format!("{} must be there", file.path))),
+                (false, true) => Err(Stop::Fault(format!("{} must not be there", file.path))),
+                _ => Ok(()),
+            },
+            Action::Look(wanted) => {
+                self.place(&wanted.place)?;
+                look::find(&self.node.netns(&wanted.place)?, wanted)?.map_err(Stop::Fault)
+            }
+            Action::Run(command) => self.command(command, expect),
             Action::EndNetns(name) => Ok(self.node.end_netns(name)?),
             Action::Change(wanted) => {
                 self.place(&wanted.place)?;
@@ -51,6 +71,7 @@ impl Trial {
     /// ADD of each plugin in turn, each with the result of the one before. What the last gave is remembered.
     fn add(&mut self, call: &Call, expect: &Expect) -> Result<(), Stop> {
         self.container(&call.container)?;
+        self.wire(&call.container)?;
         let before = self.node.containers.get(&call.container).and_then(|c| c.result.clone());
         // A runtime gives the first plugin no result, but what the plugin under test needs to be chained to.
         let plugins = self.chosen(call, false);
@@ -77,8 +98,7 @@ impl Trial {
         self.each("DEL", call, true, expect)?;
         let all_succeeded = self.calls.iter().all(Record::succeeded);
         if call.plugin.is_none() && all_succeeded {
-            let wired = self.node.containers.get(&call.container).and_then(|container| container.wired.clone());
-            self.remember(&call.container, wired);
+            self.remember(&call.container, None);
         }
         Ok(())
     }
@@ -119,7 +139,7 @@ impl Trial {
     }
 
     /// The plugins that a call is for, in the order in which they are called.
-    fn chosen(&self, call: &Call, reverse: bool) -> Vec<Value> {
+    pub(super) fn chosen(&self, call: &Call, reverse: bool) -> Vec<Value> {
         let is_chosen = |plugin: &&Value| {
             let own = plugin.get("type").and_then(Value::as_str);
             call.plugin.is_none() || call.plugin.as_deref() == own
@@ -138,7 +158,7 @@ impl Trial {
         self.execute(&execution)
     }
 
-    fn remember(&mut self, container: &str, result: Option<Value>) {
+    pub(super) fn remember(&mut self, container: &str, result: Option<Value>) {
         if let Some(container) = self.node.containers.get_mut(container) {
             container.result = result;
         }
@@ -188,21 +208,90 @@ impl Trial {
         }
     }
 
-    /// Where a namespace just ended the kernel removes its links a little later: what is left for good is left after
-    /// a while.
     fn nothing_left(&mut self) -> Result<(), Stop> {
-        let deadline = std::time::Instant::now() + SETTLED;
-        let mut left = Vec::new();
-        eventually("looking", || {
-            left = State::of_node()?.left_since(&self.before);
-            Ok(left.is_empty() || std::time::Instant::now() >= deadline)
-        })?;
+        let left = settled(|| Ok(self.state()?.left_since(&self.before)))?;
         if left.is_empty() {
             Ok(())
         } else {
             Err(Stop::Fault(format!("nothing must be left, but: {}", left.join("; "))))
         }
     }
+
+    /// A command, and parts of the JSON that it prints.
+    fn command(&mut self, run: &Run, expect: &Expect) -> Result<(), Stop> {
+        self.place(&run.place)?;
+        let mut words = run.command.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).env("PATH", &self.network.path).stdin(Stdio::null());
+        let output = self.node.netns(&run.place)?.run(|| command.output()).map_err(NodeError::from)?;
+        let output = match output {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Stop::Skip(format!("there is no program {}", command.get_program().display())));
+            }
+            other => other.map_err(|e| NodeError::Start(command.get_program().into(), e))?,
+        };
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match (output.status.success(), expect.outcome) {
+            (false, Outcome::Success) => return Err(Stop::Fault(format!("{} must succeed: {stderr}", run.command))),
+            (true, Outcome::Failure) => return Err(Stop::Fault(format!("{} must fail", run.command))),
+            _ => {}
+        }
+        if expect.reply.is_empty() && expect.has.is_empty() && expect.lacks.is_empty() {
+            return Ok(());
+        }
+        // What `ip` means by an empty output.
+        let stdout = if output.stdout.trim_ascii().is_empty() { b"[]" } else { output.stdout.as_slice() };
+        let reply = serde_json::from_slice(stdout).map_err(|e| TrialError::Case(format!("{}: {e}", run.command)))?;
+        parts_of(&reply, expect).map_err(|problem| Stop::Fault(format!("{}: {problem}, in {reply}", run.command)))
+    }
+}
+
+/// What `differs` finds. Where a namespace just ended the kernel removes its links a little later: what is left for good
+/// is left after a while.
+pub(super) fn settled(differs: impl Fn() -> Result<Vec<String>, NodeError>) -> Result<Vec<String>, NodeError> {
+    let deadline = Instant::now() + SETTLED;
+    loop {
+        let found = differs()?;
+        if found.is_empty() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How `conformance-ipam` was called since this was asked last.
+fn ipam_calls(wanted: &[IpamCall]) -> Result<(), Stop> {
+    let calls = ipam::take_calls().map_err(|e| NodeError::File(ipam::calls_file(), e))?;
+    let verbs = |verbs: Vec<&str>| if verbs.is_empty() { "not at all".to_owned() } else { verbs.join(", ") };
+    let verb = |call: &Value| call.get("verb").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let seen: Vec<String> = calls.iter().map(verb).collect();
+    if !seen.iter().eq(wanted.iter().map(|call| &call.verb)) {
+        let (wanted, seen) = (wanted.iter().map(|call| call.verb.as_str()), seen.iter().map(String::as_str));
+        return Err(Stop::Fault(format!(
+            "the IPAM plugin must be called: {}; but is called: {}",
+            verbs(wanted.collect()),
+            verbs(seen.collect())
+        )));
+    }
+    for (wanted, call) in wanted.iter().zip(&calls) {
+        let fault = |what: &str, value: Option<&Value>, must: &dyn std::fmt::Display| {
+            let is = value.map_or("not there".to_owned(), Value::to_string);
+            Stop::Fault(format!("at {} of the IPAM plugin {what} must be {must}, but is {is}", wanted.verb))
+        };
+        for (name, value) in &wanted.env {
+            let found = call.get("env").and_then(|env| env.get(name));
+            if found.and_then(Value::as_str) != Some(value) {
+                return Err(fault(name, found, value));
+            }
+        }
+        for (pointer, value) in &wanted.stdin {
+            let found = call.get("stdin").and_then(|stdin| stdin.pointer(pointer));
+            if found != Some(value) {
+                return Err(fault(pointer, found, value));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn address(text: &str) -> Result<IpAddr, TrialError> {

@@ -1,20 +1,20 @@
 //! Steps that look at links, addresses and routes, and compare them with a result or with what was there before.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use ipnet::IpNet;
 use libcni::types::MacAddr;
 use linuxnet::link::{Dev, Link};
 use linuxnet::netlink::Netlink;
 use linuxnet::route;
+use linuxnet::snapshot::Source;
 use serde_json::Value;
 
-use super::acts::SETTLED;
+use super::acts::settled;
 use super::{Stop, Trial, TrialError};
 use crate::expect::addresses_of;
-use crate::node::{NodeError, eventually};
-use crate::state::{NO_CARRIER, State};
+use crate::node::NodeError;
+use crate::state::State;
 use crate::step::{Aspect, InterfaceIs, Is, ResultHolds, Scope};
 
 impl Trial {
@@ -26,27 +26,16 @@ impl Trial {
 
     /// What is there is what was written down. The kernel may be late with what it does after a call.
     pub(super) fn unchanged(&mut self, scope: &Scope) -> Result<(), Stop> {
-        let deadline = Instant::now() + SETTLED;
-        let (mut more, mut less) = (Vec::new(), Vec::new());
-        eventually("looking", || {
-            let now = self.state_of(scope)?;
-            more = now.since(&self.noted);
-            // A link that was made a moment ago may have waited for its carrier then.
-            less = self.noted.since(&now).into_iter().filter(|line| !line.starts_with(NO_CARRIER)).collect();
-            Ok(more.is_empty() && less.is_empty() || Instant::now() >= deadline)
-        })?;
-        if more.is_empty() && less.is_empty() {
-            return Ok(());
-        }
-        let told = [("new", more), ("gone", less)].into_iter().filter(|(_, lines)| !lines.is_empty());
-        let told: Vec<String> = told.map(|(what, lines)| format!("{what}: {}", lines.join("; "))).collect();
-        Err(Stop::Fault(format!("nothing must change, but there is {}", told.join(", and "))))
+        let differs = settled(|| Ok(self.state_of(scope)?.differs_from(&self.noted)))?;
+        let fault = || Stop::Fault(format!("nothing must change, but: {}", differs.join("; ")));
+        if differs.is_empty() { Ok(()) } else { Err(fault()) }
     }
 
     fn state_of(&self, scope: &Scope) -> Result<State, NodeError> {
-        let mut state = if scope.of.is_none() { State::of_node()? } else { State::default() };
-        for name in self.node.containers.keys().filter(|name| scope.of.as_ref().is_none_or(|of| of == *name)) {
-            state.add_container(name, &mut Netlink::open_in(&self.node.netns(name)?)?)?;
+        let of = scope.of.as_deref();
+        let mut state = if of.is_none_or(|of| of == "host") { self.state()? } else { State::default() };
+        for name in self.node.containers.keys().filter(|name| of.is_none_or(|of| of == *name)) {
+            state.add_container(name, Source::open_in(&self.node.netns(name)?)?.take()?);
         }
         Ok(state)
     }
