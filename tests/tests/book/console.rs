@@ -48,7 +48,7 @@ pub(crate) fn run(page: &Page, node: &Node, preparation: &str) {
     command.args(["--mount", "bash", "-uc", &script]).env("CNI_PATH", node_binaries());
     command.env("NETCONFPATH", conflists(page, node)).env("PATH", path(node));
     // As wide as the book's pages.
-    command.env("COLUMNS", "100");
+    command.env("COLUMNS", "100").current_dir(node.dir());
     let output = node.host.run(|| command.output()).expect("unshare");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8_lossy(&output.stdout);
@@ -58,7 +58,7 @@ pub(crate) fn run(page: &Page, node: &Node, preparation: &str) {
         let place = format!("{}: {}", page.path.display(), step.command);
         assert_eq!(code.trim(), "0", "{place}: exit code\n{text}\n{stderr}");
         let lines: Vec<&str> = text.lines().collect();
-        let shown: Vec<&str> = step.shown.iter().map(String::as_str).collect();
+        let shown: Vec<&str> = step.shown.iter().map(|line| line.trim()).collect();
         assert!(shown.is_empty() || is_like(&lines, &shown), "{place} prints\n{text}\nand not\n{}", shown.join("\n"));
     }
 }
@@ -87,12 +87,21 @@ fn conflists(page: &Page, node: &Node) -> std::path::PathBuf {
 
 /// Whether these lines are as a page shows them.
 fn is_like(lines: &[&str], shown: &[&str]) -> bool {
-    match (shown.split_first(), lines.split_first()) {
-        (None, rest) => rest.is_none(),
-        (Some((&"…", later)), rest) => is_like(lines, later) || rest.is_some_and(|(_, lines)| is_like(lines, shown)),
-        (Some((wanted, later)), Some((line, lines))) => line_is_like(line, wanted) && is_like(lines, later),
-        (Some(_), None) => false,
+    let begin_like = |lines: &[&str], shown: &[&str]| {
+        shown.len() <= lines.len() && lines.iter().zip(shown).all(|(l, s)| line_is_like(l, s))
+    };
+    let parts: Vec<&[&str]> = shown.split(|line| *line == "…").collect();
+    let [first, middle @ .., last] = &parts[..] else { return lines.len() == shown.len() && begin_like(lines, shown) };
+    if !begin_like(lines, first) {
+        return false;
     }
+    let mut rest = &lines[first.len()..];
+    for part in middle {
+        // Where one part begins as early as it can, there is the most room for the others.
+        let Some(start) = (0..=rest.len()).find(|start| begin_like(&rest[*start..], part)) else { return false };
+        rest = &rest[start + part.len()..];
+    }
+    last.len() <= rest.len() && begin_like(&rest[rest.len() - last.len()..], last)
 }
 
 fn line_is_like(line: &str, shown: &str) -> bool {
