@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libcni::runtime::{CachedAttachment, NetworkList};
-use libcni::{SpecVersion, convert, store};
+use libcni::runtime::NetworkList;
+use libcni::{SpecVersion, store};
 use serde_json::{Value, json};
 
 use crate::collect::is_alive;
 use crate::error::ToolError;
+use crate::node::Attached;
 use crate::session::Session;
 use crate::terminal::{Cell, Tone};
 
@@ -87,48 +88,47 @@ pub(crate) fn attachments(session: &mut Session<'_>, as_json: bool) -> Result<()
     for skipped in &cached.skipped {
         session.warn(skipped);
     }
+    let attachments: Vec<Attached> = cached.attachments.into_iter().map(Attached::of).collect();
     if as_json {
-        let list: Vec<Value> = cached.attachments.iter().map(object).collect();
+        let list: Vec<Value> = attachments.iter().map(object).collect();
         return session.print(format_args!("{}\n", libcni::json::pretty(&list.into())));
     }
-    let rows: Vec<[Cell; 5]> = cached.attachments.iter().map(row).collect();
+    let rows: Vec<[Cell; 5]> = attachments.iter().map(row).collect();
     session.table(["NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "NAMESPACE"], rows)
 }
 
-fn row(entry: &CachedAttachment) -> [Cell; 5] {
-    let netns = match &entry.attachment.netns {
+fn row(attached: &Attached) -> [Cell; 5] {
+    let netns = match &attached.netns {
         Some(path) if is_alive(path) => path.display().to_string().into(),
         Some(path) => Cell::new(Tone::Warning, format!("{} (gone)", path.display())),
         None => "-".into(),
     };
-    let addresses = match addresses(entry) {
+    let addresses = match addresses(attached) {
         none if none.is_empty() => "-".to_owned(),
         some => some.join(","),
     };
-    let id = &entry.attachment.id;
+    let id = &attached.id;
     let [network, container, ifname] =
-        [entry.network.to_string(), id.container_id.to_string(), id.ifname.to_string()].map(Cell::from);
+        [attached.network.to_string(), id.container_id.to_string(), id.ifname.to_string()].map(Cell::from);
     [network, container, ifname, addresses.into(), netns]
 }
 
-fn object(entry: &CachedAttachment) -> Value {
-    let attachment = &entry.attachment;
-    let args: BTreeMap<_, _> = attachment.args.pairs().iter().cloned().collect();
+fn object(attached: &Attached) -> Value {
+    let args: BTreeMap<_, _> = attached.args.pairs().iter().cloned().collect();
     json!({
-        "network": entry.network,
-        "containerID": attachment.id.container_id,
-        "ifname": attachment.id.ifname,
-        "netns": attachment.netns,
-        "netnsAlive": attachment.netns.as_deref().is_some_and(is_alive),
-        "addresses": addresses(entry),
+        "network": attached.network,
+        "containerID": attached.id.container_id,
+        "ifname": attached.id.ifname,
+        "netns": attached.netns,
+        "netnsAlive": attached.netns.as_deref().is_some_and(is_alive),
+        "addresses": addresses(attached),
         "args": args,
-        "capabilityArgs": attachment.capability_args,
-        "result": entry.result,
+        "capabilityArgs": attached.capability_args,
+        "result": attached.wire_result,
     })
 }
 
 /// The addresses of the result; none where it cannot be understood.
-fn addresses(entry: &CachedAttachment) -> Vec<String> {
-    let result = entry.result.as_ref().and_then(|value| convert::result(value, SpecVersion::DEFAULT).ok());
-    result.unwrap_or_default().ips.iter().map(|ip| ip.address.to_string()).collect()
+fn addresses(attached: &Attached) -> Vec<String> {
+    attached.result.ips.iter().map(|ip| ip.address.to_string()).collect()
 }

@@ -119,6 +119,11 @@ impl Inventory {
         self.namespaces.get(at.namespace)?.link(at.index)
     }
 
+    /// What a link leads to: a veth's other end, the link that a macvlan, ipvlan or VLAN is on.
+    pub(crate) fn other_end(&self, at: LinkAt) -> Option<LinkAt> {
+        namespace::other_end(&self.namespaces, at)
+    }
+
     /// Whether a link of the host leads elsewhere than to attachments: it is no loopback, no bridge, no port of one but
     /// an uplink's, and nothing that was made for an attachment.
     pub(crate) fn is_uplink(&self, link: &Link) -> bool {

@@ -136,6 +136,19 @@ impl Crowd {
         runtime
     }
 
+    /// Attaches a container of [`Node::container`] to one of the networks; the result.
+    ///
+    /// # Panics
+    /// If ADD fails.
+    #[must_use]
+    pub fn attach_to(&self, network: &str, container: &Container, maker: Maker) -> Value {
+        let (network, runtime) = (self.network(network), self.runtime(maker));
+        let attachment = attachment(container);
+        let added = self.node.host.run(|| runtime.add(&network, &attachment));
+        let name = &container.place.name;
+        added.unwrap_or_else(|e| panic!("ADD of {name}: {}", libcni::error::causes(Some(&e)))).wire
+    }
+
     /// Detaches a member.
     ///
     /// # Panics
@@ -210,19 +223,13 @@ impl Crowd {
         }
         std::thread::scope(|scope| {
             for share in shares {
-                scope.spawn(|| share.into_iter().for_each(|member| self.add(member)));
+                scope.spawn(|| {
+                    for member in share {
+                        member.result = self.attach_to(&member.network, &member.container, member.maker);
+                    }
+                });
             }
         });
-    }
-
-    fn add(&self, member: &mut Member) {
-        let network = self.network(&member.network);
-        let runtime = self.runtime(member.maker);
-        let attachment = attachment(&member.container);
-        let added = self.node.host.run(|| runtime.add(&network, &attachment));
-        let cause = |e| libcni::error::causes(Some(&e));
-        let added = added.map_err(cause).unwrap_or_else(|why| panic!("ADD of {}: {why}", member.container.place.name));
-        member.result = added.wire;
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cnitool show` on a node with many attachments, by our plugins and by the Go plugins: is it the truth?
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use ferrule_tests::{Crowd, Member};
+use ferrule_tests::{Crowd, Maker, Member};
 use serde_json::Value;
 
 fn shown(crowd: &Crowd) -> Value {
@@ -87,6 +87,10 @@ fn every_attachment_is_shown_as_its_add_left_it() {
         assert_eq!(ports.len(), on_it);
     }
     assert_eq!(shown["bridges"].as_array().unwrap().len(), 5);
+    let host = shown["namespaces"].as_array().unwrap().iter().find(|namespace| namespace["isHost"] == true).unwrap();
+    let veths =
+        host["links"].as_array().unwrap().iter().filter(|link| link["name"].as_str().unwrap().starts_with("veth"));
+    assert_eq!(veths.filter(|veth| veth["leadsTo"]["name"] == "eth0").count(), 70);
     assert_eq!(shown["strayPorts"], serde_json::json!([]));
     for owned in shown["owned"].as_array().unwrap() {
         assert_eq!(owned["standing"], "alive", "{owned:#}");
@@ -120,6 +124,27 @@ fn the_picture_shows_everybody_and_nothing_overlaps() {
     assert_eq!(dot.matches(" -> attachment").count(), 50);
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());
     assert!(dot.lines().all(|line| line.replace("\\\"", "").matches('"').count() % 2 == 0), "{dot}");
+}
+
+#[test]
+fn names_of_any_kind_and_length_fit_into_the_picture() {
+    let Some(crowd) = Crowd::start(1, 0) else { return };
+    let long = "a-deployment-with-a-very-long-name-5d78c9869d-abcde";
+    for (at, (network, name)) in [("edge", long), ("pods", "<a & \"b\">"), ("storage", "")].into_iter().enumerate() {
+        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=a-namespace-with-a-long-name;K8S_POD_NAME={name}");
+        let mut container = crowd.node.container("odd").with_args(&args);
+        for port in 0..5 {
+            container = container.publish("tcp", 30000 + u16::try_from(at).unwrap() * 10 + port, 80);
+        }
+        let _result = crowd.attach_to(network, &container, Maker::Ours);
+    }
+    let svg = crowd.node.dir().join("node.svg");
+    let output = crowd.cnitool(&["show", "--svg", svg.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let svg = std::fs::read_to_string(svg).unwrap();
+    Drawing::parse(&svg).assert_tidy();
+    assert!(svg.contains(&format!("a-namespace-with-a-long-name/{long}")), "in full for the pointer");
+    assert!(svg.contains("&lt;a &amp; &quot;b&quot;&gt;"));
 }
 
 /// A box of a picture.

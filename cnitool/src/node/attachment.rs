@@ -9,12 +9,11 @@ use libcni::names::NetworkName;
 use libcni::runtime::{CachedAttachment, NetworkList, PluginConf};
 use libcni::types::{AddResult, AttachmentId, CniArgs};
 use libcni::{SpecVersion, convert};
-use linuxnet::link::Link;
 use linuxnet::tag::Tag;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{LinkAt, Namespace};
+use super::namespace::{self, LinkAt, Namespace};
 
 /// An interface of a container, as its ADD left it in the cache.
 #[derive(Clone, Debug)]
@@ -106,7 +105,7 @@ impl fmt::Display for PortMapping {
 
 impl Attached {
     /// What a cache entry says.
-    pub(super) fn of(entry: CachedAttachment) -> Self {
+    pub(crate) fn of(entry: CachedAttachment) -> Self {
         let list = entry.list().ok();
         let version = list.as_ref().map_or(SpecVersion::DEFAULT, |list| list.cni_version);
         let result = entry.result.as_ref().and_then(|value| convert::result(value, version).ok()).unwrap_or_default();
@@ -159,21 +158,12 @@ fn port_mapping(value: &Value) -> Option<PortMapping> {
 
 /// Finds the links of the attachments that are alive.
 pub(super) fn find_links(attachments: &mut [Attached], namespaces: &[Namespace]) {
-    let Some((host, inside)) = namespaces.split_first() else { return };
     for attached in attachments {
         let Life::Alive(at) = attached.life else { continue };
-        let Some(namespace) = at.checked_sub(1).and_then(|at| inside.get(at)) else { continue };
+        let Some(namespace) = namespaces.get(at).filter(|namespace| !namespace.is_host) else { continue };
         let Some(link) = namespace.link_called(attached.id.ifname.as_str()) else { continue };
-        attached.link = Some(LinkAt { namespace: at, index: link.index });
-        attached.host_link = host_end(link, namespace, host).map(|index| LinkAt { namespace: 0, index });
+        let inside = LinkAt { namespace: at, index: link.index };
+        attached.link = Some(inside);
+        attached.host_link = namespace::other_end(namespaces, inside).filter(|end| end.namespace == 0);
     }
-}
-
-/// The index of the host's link that leads to `link`: by the numbers that the two namespaces have for each other, since an
-/// index alone is another link's in another namespace.
-fn host_end(link: &Link, inside: &Namespace, host: &Namespace) -> Option<u32> {
-    let leads_to_host = link.link_netns_id.is_some() && link.link_netns_id == inside.id_of_host;
-    let other = host.link(link.peer_index.filter(|_| leads_to_host)?)?;
-    let is_pair = other.peer_index == Some(link.index) && other.link_netns_id == inside.id;
-    (link.kind != "veth" || is_pair).then_some(other.index)
 }

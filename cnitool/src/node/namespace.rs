@@ -112,3 +112,22 @@ pub(super) fn number(namespaces: &mut [Namespace], notes: &mut Vec<Note>) {
         notes.push(Note::of("the numbers of network namespaces", &fault));
     }
 }
+
+/// What a link leads to: a veth's other end, the link that a macvlan, ipvlan or VLAN is on. `None`: it leads nowhere, or
+/// to a namespace that is not in the inventory.
+///
+/// An index alone is another link's in another namespace; so the numbers must fit that the two have for each other.
+pub(super) fn other_end(namespaces: &[Namespace], at: LinkAt) -> Option<LinkAt> {
+    let here = namespaces.get(at.namespace)?;
+    let link = here.link(at.index)?;
+    let index = link.peer_index?;
+    let namespace = match link.link_netns_id {
+        None => at.namespace,
+        id if here.is_host => namespaces.iter().position(|other| !other.is_host && other.id == id)?,
+        id if id == here.id_of_host => 0,
+        Some(_) => return None,
+    };
+    let other = namespaces.get(namespace)?.link(index)?;
+    let is_pair = other.kind == "veth" && other.peer_index == Some(link.index);
+    (link.kind != "veth" || is_pair).then_some(LinkAt { namespace, index })
+}

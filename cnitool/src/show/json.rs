@@ -1,11 +1,13 @@
 //! The whole of it for programs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use libcni::runtime::NetworkList;
 use serde_json::{Value, json};
 
 use super::view::{Bridge, Port, Row, View};
-use crate::node::{Binding, Inventory, Life, Owned, Standing};
+use crate::node::{Binding, Inventory, Life, LinkAt, Owned, Standing};
 
 /// The view as one object.
 pub(crate) fn of(view: &View<'_>) -> Value {
@@ -13,6 +15,8 @@ pub(crate) fn of(view: &View<'_>) -> Value {
     json!({
         "attachments": view.rows.iter().map(attachment).collect::<Vec<_>>(),
         "bridges": view.bridges.iter().map(bridge).collect::<Vec<_>>(),
+        "networks": inventory.networks.iter().map(network).collect::<Vec<_>>(),
+        "namespaces": (0..inventory.namespaces.len()).filter_map(|at| namespace(inventory, at)).collect::<Vec<_>>(),
         "strayPorts": view.stray_ports.iter().map(|binding| stray(binding)).collect::<Vec<_>>(),
         "overlays": inventory.overlays,
         "owned": inventory.owned.iter().map(|owned| object(inventory, owned)).collect::<Vec<_>>(),
@@ -72,6 +76,41 @@ fn stray(binding: &Binding) -> Value {
         "target": binding.target,
         "mark": binding.owner.to_string(),
     })
+}
+
+fn network((path, list): &(PathBuf, NetworkList)) -> Value {
+    json!({
+        "name": list.name,
+        "file": path,
+        "cniVersion": list.cni_version,
+        "plugins": list.plugins.iter().map(|plugin| &plugin.plugin_type).collect::<Vec<_>>(),
+    })
+}
+
+fn namespace(inventory: &Inventory, at: usize) -> Option<Value> {
+    let namespace = inventory.namespaces.get(at)?;
+    let links = namespace.links.iter().map(|link| {
+        let master = link.master.and_then(|master| namespace.link(master));
+        let end = inventory.other_end(LinkAt { namespace: at, index: link.index });
+        let addresses: Vec<String> = namespace.addresses_of(link).map(|address| address.net.to_string()).collect();
+        json!({
+            "index": link.index,
+            "name": link.name,
+            "kind": link.kind,
+            "mac": link.mac.map(|mac| mac.to_string()),
+            "mtu": link.mtu,
+            "up": link.is_up,
+            "running": link.is_running,
+            "alias": link.alias,
+            "master": master.map(|master| &master.name),
+            "leadsTo": end.and_then(|end| Some(json!({
+                "namespace": end.namespace,
+                "name": inventory.link(end)?.name,
+            }))),
+            "addresses": addresses,
+        })
+    });
+    Some(json!({"isHost": namespace.is_host, "paths": namespace.paths, "links": links.collect::<Vec<_>>()}))
 }
 
 fn bridge(bridge: &Bridge<'_>) -> Value {

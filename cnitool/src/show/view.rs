@@ -121,11 +121,12 @@ impl Row<'_> {
         }
     }
 
-    /// As much of the container ID as container tools show.
+    /// The container ID; of one as long as those of container runtimes as much as container tools show.
     pub(crate) fn short_id(&self) -> &str {
         const SHOWN: usize = 12;
+        const LONG: usize = 32;
         let id = self.attached.id.container_id.as_str();
-        id.get(..SHOWN).unwrap_or(id)
+        if id.len() < LONG { id } else { id.get(..SHOWN).unwrap_or(id) }
     }
 }
 
