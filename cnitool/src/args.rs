@@ -3,39 +3,19 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueHint};
 
+use crate::completion::{CompletionOptions, ManOptions};
 use crate::conformance::ConformanceOptions;
 use crate::doctor::DoctorOptions;
 use crate::install::Placement;
+use crate::manual;
 use crate::show::ShowOptions;
 use crate::trace::TraceOptions;
 
-const EXIT_CODES: &str = "\
-Environment:
-  NETCONFPATH    directory of network configurations (default /etc/cni/net.d)
-  CNI_PATH       directories of plugins, joined by `:`
-  CNI_ARGS       arguments for the plugins, K=V;K2=V2
-  CAP_ARGS       values for capabilities, a JSON object such as {\"portMappings\": [...]}
-  CNI_IFNAME     interface name, where --ifname is not given (default eth0)
-  CNI_CACHE_DIR  where attachments are remembered, where --cache-dir is not given (default /var/lib/cni)
-  COLUMNS        the width of tables and messages (default: the terminal's, without limit in a file)
-  NO_COLOR       no colour; CLICOLOR_FORCE=1: colour also where there is no terminal
-  TRACEPARENT, TRACESTATE, BAGGAGE and everything else are passed on to the plugins.
-
-Exit codes:
-  0  done
-  1  a plugin failed; its code, message and causes are on stderr. conformance: a plugin does not do what it MUST
-  2  the command line is wrong
-  3  the configuration is: no such network, a malformed file or variable, a missing plugin, a version
-  4  what was attached cannot be remembered or recalled (the cache directory), a file cannot be installed, or output failed;
-     conformance: no namespaces can be made, or a trial could not be finished
-  5  status: the network is not ready (codes 50 and 51); overlay status: this node is not, or overlayd does not answer
-  6  overlay diff, overlay explain, doctor: something is not as it should be";
-
 /// Runs CNI network configurations: adds, checks and removes an interface in a network namespace that exists already.
 #[derive(Debug, Parser)]
-#[command(name = "cnitool", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "cnitool", version, after_help = manual::below_help(), max_term_width = manual::HELP_COLUMNS)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -49,7 +29,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) ifname: Option<String>,
     /// Where attachments are remembered (default: CNI_CACHE_DIR or /var/lib/cni)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Stop a plugin that takes longer than this many seconds (default: no limit)
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -86,6 +66,13 @@ pub(crate) enum Command {
     /// Try what the kernel can do, in a namespace that nobody sees; for `doctor`
     #[command(hide = true)]
     TryKernel,
+    /// Write what a shell needs to complete commands, options, networks and paths
+    Completion(CompletionOptions),
+    /// Write the manual: a page for each command
+    Man(ManOptions),
+    /// The names of the networks, one in each line; for completion
+    #[command(hide = true)]
+    Networks,
     /// Put plugins and configurations where a container runtime looks for them, each by rename
     Install(InstallOptions),
     /// Ask overlayd, the overlay's daemon, how it is on this node
@@ -111,7 +98,7 @@ pub(crate) struct Target {
     #[arg(value_name = "NETWORK")]
     pub(crate) network: String,
     /// Path of the network namespace, such as /run/netns/web
-    #[arg(value_name = "NETNS")]
+    #[arg(value_name = "NETNS", value_hint = ValueHint::FilePath)]
     pub(crate) netns: PathBuf,
     #[arg(hide = true)]
     ignored: Vec<String>,

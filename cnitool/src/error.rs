@@ -9,12 +9,12 @@ use libcni::types::ArgsError;
 
 /// Exit codes, as `--help` lists them.
 pub(crate) const OK: u8 = 0;
-const PLUGIN_FAILED: u8 = 1;
+pub(crate) const PLUGIN_FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
-const CONFIGURATION: u8 = 3;
-const STATE: u8 = 4;
-const NOT_READY: u8 = 5;
-const NOT_WELL: u8 = 6;
+pub(crate) const CONFIGURATION: u8 = 3;
+pub(crate) const STATE: u8 = 4;
+pub(crate) const NOT_READY: u8 = 5;
+pub(crate) const NOT_WELL: u8 = 6;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -3,12 +3,14 @@
 mod args;
 mod attach;
 mod collect;
+mod completion;
 mod conformance;
 mod doctor;
 mod error;
 mod finding;
 mod inspect;
 mod install;
+mod manual;
 mod node;
 mod overlay;
 mod report;
@@ -90,6 +92,9 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Show(options) => show::show(&mut session, options),
         Command::Doctor(options) => doctor::doctor(&mut session, options),
         Command::TryKernel => doctor::probe::run(&mut session),
+        Command::Completion(options) => completion::completion(&mut session, options),
+        Command::Man(options) => completion::man(&mut session, options),
+        Command::Networks => completion::networks(&mut session),
         Command::Overlay(options) => overlay::ask(&mut session, options),
         Command::Conformance(options) => conformance::conformance(&mut session, options),
         // It was run before there was a session.

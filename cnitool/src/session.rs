@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use libcni::plugin::Env;
-use libcni::runtime::{Attachment, DEFAULT_CACHE_DIR, NetworkList, Runtime, find_network};
+use libcni::runtime::{Attachment, DEFAULT_CACHE_DIR, NetworkList, Networks, Runtime, find_network};
+use libcni::store::StoreError;
 use libcni::types::{AttachmentId, CniArgs};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha512};
@@ -50,6 +51,11 @@ impl<'s> Session<'s> {
     /// Where the inventory of the node is read.
     pub(crate) fn sources(&self) -> Sources<'_> {
         Sources { cache: &self.runtime.cache, conf_dir: &self.conf_dir }
+    }
+
+    /// The names of all networks; files that cannot be used have none.
+    pub(crate) fn networks(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Networks::read(&self.conf_dir)?.lists.iter().map(|(_, list)| list.name.to_string()).collect())
     }
 
     /// The network of this name; files that cannot be used are named on stderr.

@@ -347,3 +347,46 @@ fn attachments_are_listed_as_table_and_json() {
     assert!(outcome.stderr.contains("net-x-eth0"));
     assert_eq!(outcome.stdout.lines().count(), 2);
 }
+
+#[test]
+fn bash_completes_commands_options_and_networks() {
+    let bed = Bed::new();
+    let completed = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let script = format!(
+            "eval \"$(cnitool completion bash)\"; COMP_WORDS=({}); COMP_CWORD={}; \
+             _cnitool_with_names cnitool \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+             echo \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1
+        );
+        let tool = Path::new(env!("CARGO_BIN_EXE_cnitool")).parent().unwrap().to_str().unwrap().to_owned();
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .env("PATH", format!("{tool}:/usr/bin:/bin"))
+            .env("NETCONFPATH", bed.path("net.d"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(completed(&["cnitool", "tra"]), "trace");
+    assert_eq!(completed(&["cnitool", "add", ""]), "net");
+    assert_eq!(completed(&["cnitool", "trace", "--format", "json", "del", "n"]), "net");
+    assert_eq!(completed(&["cnitool", "trace", "--format", "j"]), "json");
+    assert_eq!(completed(&["cnitool", "add", "net", "--time"]), "--timeout");
+    assert_eq!(completed(&["cnitool", "try"]), "", "what is hidden stays hidden");
+}
+
+#[test]
+fn the_scripts_of_all_shells_and_the_manual_are_written() {
+    let bed = Bed::new();
+    for (shell, part) in [("bash", "complete -F"), ("zsh", "#compdef cnitool"), ("fish", "complete -c cnitool")] {
+        let out = bed.run(&["completion", shell], &[]);
+        assert!(out.code == 0 && out.stdout.contains(part), "{shell}: {}{}", out.stdout, out.stderr);
+    }
+    let dir = bed.path("man");
+    assert_eq!(bed.run(&["man", dir.to_str().unwrap()], &[]).code, 0);
+    assert!(std::fs::read_to_string(dir.join("cnitool-del.1")).unwrap().contains("Remove a network interface"));
+    assert!(bed.run(&["man"], &[]).stdout.contains("EXIT STATUS"));
+}
