@@ -10,8 +10,10 @@ use crate::conformance::ConformanceOptions;
 use crate::doctor::DoctorOptions;
 use crate::install::Placement;
 use crate::manual;
+use crate::schema::SchemaOptions;
 use crate::show::ShowOptions;
 use crate::trace::TraceOptions;
+use crate::validate::ValidateOptions;
 
 /// Runs CNI network configurations: adds, checks and removes an interface in a network namespace that exists already.
 #[derive(Debug, Parser)]
@@ -55,8 +57,10 @@ pub(crate) enum Command {
     Status(GcTarget),
     /// Print the version of cnitool, and run every program in CNI_PATH to ask for its CNI versions
     Version,
-    /// Check a network configuration: it parses, its plugins exist and speak its version
-    Validate(NetworkArg),
+    /// Look for what is wrong with network configurations: keys, values, plugins, addresses, and this node
+    Validate(ValidateOptions),
+    /// Print the JSON Schema of a plugin's configuration, or of a whole .conflist file; for editors
+    Schema(SchemaOptions),
     /// List the attachments in the cache
     Attachments(AttachmentsOptions),
     /// Show what is on this node: attachments, addresses, bridges, published ports, and what is odd
@@ -131,13 +135,6 @@ pub(crate) struct GcOptions {
     /// Remove every attachment of the network, also those whose namespace is alive, as the Go tool does
     #[arg(long)]
     pub(crate) all: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NetworkArg {
-    /// Name of a network, or path of a configuration file (has a `/` or ends in .conflist, .conf or .json)
-    #[arg(value_name = "NETWORK|FILE")]
-    pub(crate) network: String,
 }
 
 #[derive(Debug, Args)]

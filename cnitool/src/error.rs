@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use libcni::ErrorCode;
 use libcni::netns::NetnsError;
-use libcni::runtime::{CacheError, ConflistError, LoadError, PluginFault, RuntimeError};
+use libcni::runtime::{CacheError, LoadError, PluginFault, RuntimeError};
 use libcni::socket::AskError;
 use libcni::store::StoreError;
 use libcni::types::ArgsError;
@@ -21,8 +21,6 @@ pub(crate) const NOT_WELL: u8 = 6;
 pub(crate) enum ToolError {
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("cannot use {}", path.display())]
-    File { path: PathBuf, source: ConflistError },
     #[error("invalid value \"{value}\" of {variable}, expected {expected}")]
     Variable { variable: &'static str, value: String, expected: &'static str },
     #[error("invalid CNI_ARGS pair \"{0}\", expected KEY=VALUE;KEY=VALUE")]
@@ -58,6 +56,10 @@ pub(crate) enum ToolError {
     OverlayFault,
     #[error("something is not as it should be on this node")]
     NodeNotWell,
+    #[error("{count} {what}{} found", if *count == 1 { "" } else { "s" })]
+    Findings { count: usize, what: &'static str },
+    #[error("there is no schema \"{name}\"")]
+    NoSchema { name: String, present: Vec<&'static str> },
     #[error("nothing can be tried")]
     Namespace(#[source] NetnsError),
     #[error("the conformance suite cannot run")]
@@ -76,12 +78,13 @@ impl ToolError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Load(_)
-            | Self::File { .. }
             | Self::Variable { .. }
             | Self::CniArgs(_)
             | Self::UnusableArgs(_)
             | Self::IfName(..)
             | Self::Netns { .. }
+            | Self::Findings { .. }
+            | Self::NoSchema { .. }
             | Self::NotOnNode(_)
             | Self::Profile { .. } => CONFIGURATION,
             Self::Conformance(fault) => conformance_exit_code(fault),
@@ -113,6 +116,7 @@ impl ToolError {
             Self::UnknownAttachment { .. } => {
                 Some("remove the file, after a look at what it was; or remove all attachments with --all".to_owned())
             }
+            Self::NoSchema { present, .. } => Some(format!("the schemas there are: {}", present.join(", "))),
             Self::Runtime(fault) => runtime_hint(fault),
             Self::NotOnNode(_) => Some("cnitool show, without a name, shows all".to_owned()),
             Self::Overlayd(AskError::Absent(_)) => {
@@ -131,12 +135,12 @@ impl ToolError {
             | Self::OverlayFault
             | Self::NodeNotWell
             | Self::Namespace(_)
-            | Self::File { .. }
             | Self::Variable { .. }
             | Self::CniArgs(_)
             | Self::UnusableArgs(_)
             | Self::IfName(..)
             | Self::Netns { .. }
+            | Self::Findings { .. }
             | Self::Install(_)
             | Self::Output(_) => None,
         }

@@ -1,11 +1,10 @@
-//! version, validate, attachments.
+//! version, attachments.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use libcni::runtime::NetworkList;
 use libcni::{SpecVersion, store};
 use serde_json::{Value, json};
 
@@ -60,27 +59,6 @@ fn plugins(dirs: &[PathBuf]) -> BTreeMap<String, PathBuf> {
         }
     }
     found
-}
-
-pub(crate) fn validate(session: &mut Session<'_>, network: &str) -> Result<(), ToolError> {
-    let path = Path::new(network);
-    let is_file = network.contains('/')
-        || matches!(path.extension().and_then(|e| e.to_str()), Some("conflist" | "conf" | "json"));
-    let list = if is_file {
-        NetworkList::from_file(path).map_err(|source| ToolError::File { path: path.to_owned(), source })?
-    } else {
-        session.network(network)?
-    };
-    let capabilities = session.runtime.validate(&list)?;
-    let plugins: Vec<&str> = list.plugins.iter().map(|plugin| plugin.plugin_type.as_str()).collect();
-    let valid = session.screen().paint(Tone::Ok, "valid");
-    session.print(format_args!("network \"{}\" is {valid}, CNI {}\n", list.name, list.cni_version))?;
-    session.print(format_args!("plugins: {}\n", plugins.join(", ")))?;
-    if !capabilities.is_empty() {
-        let capabilities: Vec<String> = capabilities.into_iter().collect();
-        session.print(format_args!("capabilities: {}\n", capabilities.join(", ")))?;
-    }
-    Ok(())
 }
 
 pub(crate) fn attachments(session: &mut Session<'_>, as_json: bool) -> Result<(), ToolError> {

@@ -14,10 +14,12 @@ mod manual;
 mod node;
 mod overlay;
 mod report;
+mod schema;
 mod session;
 mod show;
 mod terminal;
 mod trace;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -86,7 +88,8 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Gc(options) => collect::gc(&mut session, options),
         Command::Status(target) => collect::status(&mut session, &target.network),
         Command::Version => inspect::version(&mut session),
-        Command::Validate(network) => inspect::validate(&mut session, &network.network),
+        Command::Validate(options) => validate::validate(&mut session, options),
+        Command::Schema(options) => schema::schema(&mut session, options),
         Command::Attachments(options) => inspect::attachments(&mut session, options.json),
         Command::Install(options) => install::install(&mut session, &options.placements),
         Command::Show(options) => show::show(&mut session, options),

@@ -35,7 +35,8 @@ pub(crate) const EXIT_CODES: [(u8, &str); 7] = [
     (error::USAGE, "the command line is wrong"),
     (
         error::CONFIGURATION,
-        "the configuration is: no such network, a malformed file or variable, a missing plugin, a version. show: nothing is called so",
+        "the configuration is: no such network, a malformed file or variable, a missing plugin, a version. validate: it found \
+         an error. show: nothing is called so",
     ),
     (
         error::STATE,

@@ -58,6 +58,11 @@ impl<'s> Session<'s> {
         Ok(Networks::read(&self.conf_dir)?.lists.iter().map(|(_, list)| list.name.to_string()).collect())
     }
 
+    /// `NETCONFPATH`.
+    pub(crate) fn conf_dir(&self) -> &Path {
+        &self.conf_dir
+    }
+
     /// The network of this name; files that cannot be used are named on stderr.
     pub(crate) fn network(&mut self, name: &str) -> Result<NetworkList, ToolError> {
         let found = find_network(&self.conf_dir, name)?;

@@ -300,29 +300,56 @@ fn the_plugins_of_cni_path_are_listed_with_their_versions() {
 }
 
 #[test]
-fn validate_takes_a_name_or_a_file() {
+fn validate_takes_names_files_and_directories() {
     let bed = Bed::new();
-    let expected = "network \"net\" is valid, CNI 1.1.0\nplugins: first, second\ncapabilities: ips\n";
-    assert_eq!(bed.ok(&["validate", "net"], &[]), expected);
-    assert_eq!(bed.ok(&["validate", "net.d/10-net.conflist"], &[]), expected);
+    let expected = "net.d/10-net.conflist: network \"net\", CNI 1.1.0: first, second (capabilities: ips)";
+    for target in [&["net"][..], &["net.d/10-net.conflist"], &["net.d"], &[]] {
+        let stdout = bed.ok(&[&["validate"], target].concat(), &[("COLUMNS", "200")]);
+        assert!(stdout.starts_with("valid: ") && stdout.contains(expected), "{target:?}: {stdout}");
+        assert!(stdout.ends_with("\n1 file: nothing found\n"), "{stdout}");
+    }
     bed.write("old.conf", r#"{"name": "old", "cniVersion": "0.4.0", "type": "first"}"#);
     let outcome = bed.run(&["validate", "old.conf"], &[]);
-    assert_eq!(outcome.code, 3);
-    assert!(
-        outcome
-            .stderr
-            .starts_with("Error: plugin first does not support config version \"0.4.0\", only 1.0.0, 1.1.0\n"),
-        "{}",
-        outcome.stderr
-    );
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (3, "Error: 1 error found\n"));
+    let fault = "error[CNI0302]: `first` does not support 0.4.0, only 1.0.0, 1.1.0\n --> old.conf:1:48\n";
+    assert!(outcome.stdout.starts_with(fault), "{}", outcome.stdout);
+    assert_eq!(bed.run(&["validate", "old.conf", "--no-host"], &[]).code, 0);
+    assert_eq!(bed.run(&["validate", "no-such-network"], &[]).code, 3);
+}
+
+#[test]
+fn validate_fails_on_errors_and_if_asked_to_on_warnings() {
+    let bed = Bed::new();
+    bed.write("warned.conflist", r#"{"name": "warned", "plugins": [{"type": "first"}]}"#);
+    let json = |options: &[&str]| {
+        let outcome =
+            bed.run(&[&["validate", "--no-host", "--format", "json", "warned.conflist"], options].concat(), &[]);
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(report["findings"][0]["code"], "CNI0201");
+        outcome.code
+    };
+    assert_eq!((json(&[]), json(&["--strict"])), (0, 3));
     bed.write("bad.conflist", r#"{"name": "bad", "plugins": [{"type": "first"}, {"type": ""}]}"#);
-    let outcome = bed.run(&["validate", "bad.conflist"], &[]);
+    assert_eq!(bed.run(&["validate", "--no-host", "bad.conflist"], &[]).code, 3);
+    let table = bed.ok(&["validate", "--list-codes"], &[]);
+    assert!(table.contains("| CNI0201 `no-version` | warning |"), "{table}");
+}
+
+#[test]
+fn schemas_are_listed_printed_and_written() {
+    let bed = Bed::new();
+    let names = bed.ok(&["schema"], &[]);
+    assert_eq!(names.lines().count(), 20);
+    for name in names.lines() {
+        let schema: Value = serde_json::from_str(&bed.ok(&["schema", name], &[])).unwrap();
+        assert_eq!(schema["type"], "object");
+    }
+    bed.write("schemas/keep", "");
+    bed.ok(&["schema", "--all", "schemas"], &[]);
+    assert_eq!(std::fs::read_to_string(bed.path("schemas/ptp.json")).unwrap(), bed.ok(&["schema", "ptp"], &[]));
+    let outcome = bed.run(&["schema", "brigde"], &[]);
     assert_eq!(outcome.code, 3);
-    assert!(
-        outcome.stderr.contains("plugins[1].type: invalid value \"\", expected a plugin's type"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("the schemas there are: conflist, bandwidth, bridge"), "{}", outcome.stderr);
 }
 
 #[test]
