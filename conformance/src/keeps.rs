@@ -32,9 +32,17 @@ pub(crate) fn keeps(previous: &Value, result: &Value) -> Result<(), String> {
     }
     let (dns, kept) = (previous.get("dns").unwrap_or(&Value::Null), result.get("dns").unwrap_or(&Value::Null));
     let settings = dns.as_object().into_iter().flatten();
-    match settings.into_iter().find(|(key, value)| kept.get(key) != Some(value)) {
+    match settings.into_iter().find(|(key, value)| !kept.get(key).is_some_and(|kept| has_all(value, kept))) {
         Some((key, value)) => Err(format!("the result must keep dns.{key} of prevResult, {value}")),
         None => Ok(()),
+    }
+}
+
+/// A list may have got more entries.
+fn has_all(wanted: &Value, kept: &Value) -> bool {
+    match (wanted, kept) {
+        (Value::Array(wanted), Value::Array(kept)) => wanted.iter().all(|entry| kept.contains(entry)),
+        _ => wanted == kept,
     }
 }
 
@@ -109,7 +117,7 @@ mod tests {
             ],
             "ips": [{"address": "10.1.0.5/16", "gateway": "10.1.0.1", "interface": 2}],
             "routes": [{"dst": "0.0.0.0/0", "table": 100}, {"dst": "10.2.0.0/16"}],
-            "dns": {"nameservers": ["10.1.0.53"], "domain": "example.org"}
+            "dns": {"nameservers": ["10.1.0.2", "10.1.0.53"], "domain": "example.org"}
         });
         assert_eq!(keeps(&previous, &more), Ok(()));
         let mut wrong_owner = more.clone();

@@ -135,7 +135,8 @@ fn is_kept_line(line: &str) -> bool {
     if let Some(path) = line.strip_prefix("file ") {
         let name = path.rsplit('/').next().unwrap_or(path);
         // An address of an allocator, the backup of `tuning`, an entry of a runtime's cache.
-        return name.parse::<std::net::IpAddr>().is_err() && !name.ends_with(".json") && !path.contains("/results/");
+        let is_of_nobody = name.parse::<std::net::IpAddr>().is_err() && names_nobody(path);
+        return is_of_nobody && !name.ends_with(".json") && !path.contains("/results/");
     }
     let is_for_all = CHAINS_FOR_ALL.iter().any(|chain| line.contains(chain));
     line.starts_with("iptables ") && is_for_all && names_nobody(line) && names_no_address(line)

@@ -65,6 +65,7 @@ fn connect(netns: &libcni::netns::Netns, host_name: &str, number: usize) -> Resu
     Ok(AddResult {
         interfaces: vec![interface(&host, None), interface(&inside, Some(netns.path()))],
         ips: vec![IpConfig { interface: Some(1), address, gateway: Some(gw) }],
+        routes: vec![libcni::types::Route { gw: Some(gw), ..libcni::types::Route::to(net("0.0.0.0/0")?) }],
         ..AddResult::default()
     })
 }

@@ -119,7 +119,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "ipam-one-for-all",
         class: Class::Ipam,
         does: "gives everybody the same address",
-        caught_by: &["concurrency/add"],
+        caught_by: &["concurrency/many-at-once"],
         answer: |call| {
             added(call, |result| {
                 for (pointer, key) in [("/ips/0", "address"), ("/ip4", "ip")] {
@@ -134,7 +134,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "ipam-keeps",
         class: Class::Ipam,
         does: "does not release the address at DEL",
-        caught_by: &["leaks/del"],
+        caught_by: &["verbs/add-check-del"],
         answer: |call| if call.is("DEL") { Reply::nothing() } else { call.good() },
     },
     Broken {

@@ -28,7 +28,9 @@ pub(crate) const BROKEN: &[Broken] = &[
         caught_by: &["protocol/stdout-is-the-result"],
         answer: |call| {
             let mut reply = call.good();
-            reply.stdout.extend_from_within(..);
+            if call.is("ADD") {
+                reply.stdout.extend_from_within(..);
+            }
             reply
         },
     },
@@ -105,7 +107,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "version-in-words",
         class: Class::Interface,
         does: "answers VERSION with a sentence",
-        caught_by: &["protocol/version"],
+        caught_by: &["protocol/version-of-input", "protocol/version-reply"],
         answer: |call| match call.verb.as_str() {
             "VERSION" => Reply { code: 0, stdout: b"broken-plugin 1.0".to_vec() },
             _ => call.good(),
@@ -128,7 +130,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "version-wants-all",
         class: Class::Interface,
         does: "refuses VERSION without the variables of ADD",
-        caught_by: &["protocol/version"],
+        caught_by: &["protocol/version-of-input", "protocol/version-reply"],
         answer: |call| match (call.verb.as_str(), call.var("CNI_CONTAINERID")) {
             ("VERSION", "") => Reply::error(4, "CNI_CONTAINERID is not set"),
             _ => call.good(),

@@ -61,7 +61,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "del-leaves-link",
         class: Class::Interface,
         does: "leaves a link on the host after DEL",
-        caught_by: &["leaks/del"],
+        caught_by: &["verbs/add-check-del"],
         answer: |call| {
             call.good().then(|| {
                 if call.is("DEL") {
@@ -74,7 +74,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "del-leaves-file",
         class: Class::Interface,
         does: "leaves a file after DEL",
-        caught_by: &["leaks/del"],
+        caught_by: &["verbs/add-check-del"],
         answer: |call| {
             call.good().then(|| {
                 if call.is("ADD") {
@@ -135,7 +135,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "killed",
         class: Class::Interface,
         does: "leaves a file when it is killed, which DEL does not remove",
-        caught_by: &["interruption/killed-add"],
+        caught_by: &["interruption/add-killed-then-del"],
         answer: |call| {
             if !call.is("ADD") {
                 return call.good();
@@ -151,7 +151,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         name: "one-at-a-time",
         class: Class::Interface,
         does: "fails where another of its kind runs",
-        caught_by: &["concurrency/add"],
+        caught_by: &["concurrency/many-at-once"],
         answer: |call| {
             let lock = std::path::Path::new("/run/broken.lock");
             if call.is("ADD") && std::fs::File::create_new(lock).is_err() {

@@ -1,0 +1,3 @@
+module example.org/search-domain
+
+go 1.21

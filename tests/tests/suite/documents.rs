@@ -1,0 +1,50 @@
+//! Tables in docs/ that are made of data: `UPDATE_DOCS=1 cargo test -p ferrule-tests --test suite documents` writes them.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use libcni::store::write_atomic;
+use serde_json::Value;
+
+use crate::{cnitool, reference, root};
+
+/// Compares what stands between the markers `<!-- NAME -->` and `<!-- end of NAME -->` of a document.
+fn assert_stands(document: &str, name: &str, wanted: &str) {
+    let path = root().join("docs").join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{document} has no {begin}"));
+    let (stands, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{document} has no {end}"));
+    if stands != wanted && std::env::var_os("UPDATE_DOCS").is_some() {
+        write_atomic(&path, format!("{before}{begin}{wanted}{end}{after}").as_bytes(), 0o644).unwrap();
+        return;
+    }
+    assert_eq!(stands, wanted, "{document} is out of date (hint: UPDATE_DOCS=1)");
+}
+
+#[test]
+fn the_table_of_the_cases_is_complete() {
+    let Some(cnitool) = cnitool() else { return };
+    let output = Command::new(cnitool).args(["conformance", "--list", "--format", "json"]).output().unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut table = "| case | level | the rule | section |\n| --- | --- | --- | --- |\n".to_owned();
+    for case in &cases {
+        let text = |key: &str| case[key].as_str().unwrap().replace('|', "\\|");
+        writeln!(table, "| `{}` | {} | {} | {} |", text("case"), text("level"), text("about"), text("section"))
+            .unwrap();
+    }
+    assert_stands("conformance-cases.md", "cases", &table);
+}
+
+#[test]
+fn the_failures_of_the_go_plugins_are_written_up() {
+    let mut table = "| the Go plugins | fail | which |\n| --- | --- | --- |\n".to_owned();
+    for cause in reference::causes() {
+        let cases: Vec<String> = cause.fails.keys().map(|case| format!("`{case}`")).collect();
+        let mut plugins: Vec<String> = cause.fails.into_values().flatten().collect();
+        plugins.sort();
+        plugins.dedup();
+        writeln!(table, "| {} | {} | {} |", cause.cause, cases.join(", "), plugins.join(", ")).unwrap();
+    }
+    assert_stands("compatibility.md", "reference.json", &table);
+}
