@@ -63,6 +63,22 @@ pub(crate) fn run(page: &Page, node: &Node, preparation: &str) {
     }
 }
 
+/// Has `cnitool validate` look at each list of the page: it finds nothing.
+///
+/// # Panics
+/// If it does, be it a warning.
+pub(crate) fn validate(page: &Page, node: &Node) {
+    let dir = conflists(page, node);
+    for list in page.conflists() {
+        let file = dir.join(format!("{}.conflist", list["name"].as_str().expect("a name")));
+        let mut command = Command::new(node_binaries().join("cnitool"));
+        command.args(["validate", "--strict"]).arg(file).env("CNI_PATH", node_binaries());
+        let output = node.host.run(|| command.output()).expect("cnitool");
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success(), "{}: {said}", page.path.display());
+    }
+}
+
 fn node_binaries() -> std::path::PathBuf {
     ferrule_tests::Binaries::ours().expect("FERRULE_BIN_DIR").dir().to_owned()
 }
@@ -72,14 +88,13 @@ fn path(node: &Node) -> String {
     format!("{}:{}", node_binaries().display(), node.program_path())
 }
 
-/// A directory with the page's lists.
+/// A directory with the page's lists, as they stand there.
 #[expect(clippy::disallowed_methods, reason = "a file of the test")]
 fn conflists(page: &Page, node: &Node) -> std::path::PathBuf {
     let dir = node.dir().join("net.d");
     std::fs::create_dir_all(&dir).expect("directory");
-    for list in page.conflists() {
-        let name = list["name"].as_str().expect("a name").to_owned();
-        let text = serde_json::to_vec(&list).expect("JSON");
+    for (text, list) in page.fences("json").iter().zip(page.conflists()) {
+        let name = list["name"].as_str().expect("a name");
         std::fs::write(dir.join(format!("{name}.conflist")), text).expect("conflist");
     }
     dir

@@ -79,8 +79,9 @@ impl Recipe {
         self.at_the_terminal(preparation);
     }
 
-    /// What the page's terminal shows, after which nothing is left.
+    /// The page's lists are valid, and it goes as its terminal shows, after which nothing is left.
     fn at_the_terminal(&self, preparation: &str) {
+        console::validate(&self.page, self.node());
         console::run(&self.page, self.node(), preparation);
         self.node().assert_nothing_left(&self.bed.before, &[]);
     }
