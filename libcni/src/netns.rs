@@ -145,8 +145,10 @@ impl Netns {
                 }
             }
         }
-        let back = Back(Self::current()?);
+        let current = Self::current()?;
         self.enter()?;
+        // From here on: whoever may not enter is where he was, and may not go "back" either.
+        let back = Back(current);
         let outcome = work();
         drop(back);
         Ok(outcome)

@@ -126,6 +126,19 @@ fn the_picture_shows_everybody_and_nothing_overlaps() {
     assert!(dot.lines().all(|line| line.replace("\\\"", "").matches('"').count() % 2 == 0), "{dot}");
 }
 
+/// Without any privilege firewalls cannot be read, and no namespace entered; that used to end in an abort.
+#[test]
+fn a_bug_aborted_those_without_privileges() {
+    let Some(ours) = ferrule_tests::Binaries::ours() else { return };
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-Un"]).arg(ours.plugin("cnitool")).args(["--cache-dir", "/nowhere", "show"]);
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout.starts_with("0 attachments to 0 networks"), "{stdout}");
+    assert!(stderr.contains("Warning: cannot read the rules of nftables"), "{stderr}");
+}
+
 #[test]
 fn names_of_any_kind_and_length_fit_into_the_picture() {
     let Some(crowd) = Crowd::start(1, 0) else { return };

@@ -45,7 +45,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// What is in `netns`; of what cannot be read, nothing.
     pub(super) fn read(netns: Netns, identity: (u64, u64), is_host: bool, notes: &mut Vec<Note>) -> Self {
-        let (links, addresses) = match contents(&netns) {
+        let (links, addresses) = match contents(&netns, is_host) {
             Ok(contents) => contents,
             Err(fault) => {
                 notes.push(Note::of(format!("the links of network namespace {}", netns.path().display()), &fault));
@@ -80,8 +80,9 @@ impl Namespace {
     }
 }
 
-fn contents(netns: &Netns) -> Result<(Vec<Link>, Vec<Address>), linuxnet::NetlinkError> {
-    let mut socket = Netlink::open_in(netns)?;
+fn contents(netns: &Netns, is_host: bool) -> Result<(Vec<Link>, Vec<Address>), linuxnet::NetlinkError> {
+    // Where we are, everybody may look; entering takes a privilege.
+    let mut socket = if is_host { Netlink::open()? } else { Netlink::open_in(netns)? };
     Ok((socket.links()?, socket.all_addresses()?))
 }
 
@@ -101,7 +102,7 @@ pub(super) fn named(notes: &mut Vec<Note>) -> Vec<PathBuf> {
 /// their other end. The kernel gave them when the links were listed.
 pub(super) fn number(namespaces: &mut [Namespace], notes: &mut Vec<Note>) {
     let Some((host, others)) = namespaces.split_first_mut() else { return };
-    let numbered = Netlink::open_in(&host.netns).and_then(|mut socket| {
+    let numbered = Netlink::open().and_then(|mut socket| {
         others.iter_mut().try_for_each(|other| {
             other.id = socket.netns_id(&other.netns)?;
             other.id_of_host = Netlink::open_in(&other.netns)?.netns_id(&host.netns)?;
