@@ -1,0 +1,14 @@
+//! The container runtimes.
+
+mod containerd;
+mod podman;
+
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::report::Report;
+
+/// Checks one runtime.
+type Run = fn(&Machine, &Options, &mut Report);
+
+/// All of them by name.
+pub(crate) const CLIENTS: [(&str, Run); 2] = [("containerd", containerd::run), ("podman", podman::run)];

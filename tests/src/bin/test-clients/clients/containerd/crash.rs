@@ -1,0 +1,131 @@
+//! containerd killed in the middle of ADD and of DEL: what is left is removed by its own start, by whoever removes its pods,
+//! and by our GC; and every address can be given again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cri;
+use super::{CHAIN, Containerd, NETWORK, OWNED};
+use crate::machine::wait_until;
+use crate::report::Report;
+
+/// How much later a kill is in each round of as many kills as there are plugins, and after how many that begins anew.
+const ROUND: Duration = Duration::from_millis(2);
+const ROUNDS: usize = 5;
+
+pub(super) fn run(containerd: &mut Containerd<'_>, kills: usize, report: &mut Report) {
+    if kills == 0 {
+        return;
+    }
+    let mut moments = Moments::default();
+    report.check(&format!("killed {kills} times while it attaches, then GC"), || {
+        for number in 0..kills {
+            containerd.killed_in_add(number, &mut moments);
+        }
+        Ok(())
+    });
+    report.note(&moments.to_string());
+    let mut moments = Moments::default();
+    report.check(&format!("killed {kills} times while it detaches, then GC"), || {
+        for number in 0..kills {
+            containerd.killed_in_del(number, &mut moments);
+        }
+        Ok(())
+    });
+    report.note(&moments.to_string());
+}
+
+/// In the middle of which calls the kills were.
+#[derive(Default)]
+struct Moments {
+    kills: BTreeMap<String, usize>,
+    /// How many addresses GC set free.
+    reclaimed: usize,
+}
+
+impl std::fmt::Display for Moments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each: Vec<String> = self.kills.iter().map(|(moment, count)| format!("{moment} {count}")).collect();
+        write!(f, "killed {}; GC set {} addresses free", each.join(", "), self.reclaimed)
+    }
+}
+
+impl Containerd<'_> {
+    fn killed_in_add(&mut self, number: usize, moments: &mut Moments) {
+        let first = self.machine.calls.count();
+        let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
+        let request = self.begin("RunPodSandbox", &json!({"config": config}));
+        self.kill_in(number, first, moments, request);
+        self.start();
+        wait_until("the network is ready", || self.is_network_ready());
+        for pod in self.cri.pods() {
+            self.cri.stop(&pod);
+            self.cri.remove(&pod);
+        }
+        self.remove_orphans();
+        let reserved = self.machine.reserved(NETWORK);
+        self.machine.collect_garbage(NETWORK);
+        moments.reclaimed += reserved - self.machine.reserved(NETWORK);
+        self.machine.assert_nothing_left(&OWNED);
+    }
+
+    fn killed_in_del(&mut self, number: usize, moments: &mut Moments) {
+        let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
+        let pod = self.cri.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
+        let first = self.machine.calls.count();
+        let request = self.begin("StopPodSandbox", &json!({"pod_sandbox_id": pod}));
+        self.kill_in(number, first, moments, request);
+        self.start();
+        wait_until("the network is ready", || self.is_network_ready());
+        self.cri.stop(&pod);
+        self.cri.remove(&pod);
+        // Here is nothing for GC: whoever removes the pod has removed all.
+        self.machine.assert_nothing_left(&OWNED);
+        self.machine.collect_garbage(NETWORK);
+    }
+
+    /// Sends a request without waiting for the answer, which will not come.
+    fn begin(&self, method: &str, request: &Value) -> Child {
+        let mut command = self.cri.command("RuntimeService", method);
+        let input = self.machine.write("request.json", &request.to_string());
+        command.stdin(std::fs::File::open(input).expect("the request")).stdout(Stdio::null()).stderr(Stdio::null());
+        self.machine.node.host.run(|| command.spawn()).expect("grpcurl")
+    }
+
+    /// Kills containerd in the middle: after another plugin of the network each time, and a little later each round. Then
+    /// waits until no plugin runs.
+    fn kill_in(&mut self, number: usize, first: usize, moments: &mut Moments, mut request: Child) {
+        let calls = &self.machine.calls;
+        let (round, reached) = (number / CHAIN.len(), number % CHAIN.len() + 1);
+        // loopback is called beside the others.
+        let of_network = || calls.since(first).into_iter().filter(|call| call.plugin != "loopback");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while of_network().count() < reached {
+            assert!(Instant::now() < deadline, "containerd calls no plugin");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        std::thread::sleep(ROUND * u32::try_from(round % ROUNDS).expect("a small number"));
+        self.process.take().expect("containerd runs").kill();
+        let made: Vec<_> = of_network().collect();
+        let last = made.iter().rev().find(|call| call.ended.is_none()).or(made.last()).expect("a call");
+        let moment = format!("{} {}", if last.ended.is_none() { "in" } else { "after" }, last.plugin);
+        *moments.kills.entry(moment).or_default() += 1;
+        request.wait().expect("grpcurl");
+        wait_until("no plugin runs", || calls.running() == 0);
+    }
+
+    /// Namespaces of pods that containerd does not know, since it was killed before it remembered them. Nobody but an
+    /// operator removes them until the node is started again.
+    fn remove_orphans(&self) {
+        let known: Vec<_> = self.cri.pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
+        for entry in std::fs::read_dir("/run/netns").expect("namespaces").flatten() {
+            if !known.contains(&entry.path()) && !known.contains(&Path::new("/var/run/netns").join(entry.file_name())) {
+                libcni::netns::Netns::remove(entry.path()).expect("an orphan");
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What all clients run on: a node with the plugins behind recorders, and what they left on it.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ferrule_tests::{Node, Place, Process, Snapshot};
+use libcni::store::write_atomic;
+use serde_json::Value;
+
+use crate::calls::{self, Calls};
+use crate::options::Options;
+
+/// Where container runtimes look for plugins. In the sandbox they are empty, and end with it.
+const CNI: &str = "/opt/cni";
+/// Where they look for networks.
+const NETWORKS: &str = "/etc/cni/net.d";
+/// Where the plugins keep addresses, unless they are told otherwise.
+const RESERVATIONS: &str = "/var/lib/cni/networks";
+/// Of the sandbox.
+const OVERLAYS: &str = "/run/overlays";
+/// What is no plugin.
+const TOOLS: [&str; 2] = ["cnitool", "overlayd"];
+/// How much of a log is shown when something failed.
+const LINES_SHOWN: usize = 30;
+/// How long anything may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A machine with our plugins.
+pub(crate) struct Machine {
+    pub(crate) node: Node,
+    /// What the client called.
+    pub(crate) calls: Calls,
+    /// Logs and other files of tests; not looked at when something is left.
+    pub(crate) dir: PathBuf,
+    before: Snapshot,
+    files_before: BTreeSet<PathBuf>,
+}
+
+impl Machine {
+    pub(crate) fn boot(options: &Options) -> Self {
+        let node = Node::start().expect("the sandbox");
+        let (cni, dir) = (Path::new(CNI), PathBuf::from("/run/test"));
+        for made in
+            [cni.join("bin"), cni.join("calls"), NETWORKS.into(), RESERVATIONS.into(), dir.clone(), node.data_dir()]
+        {
+            std::fs::create_dir_all(&made).unwrap_or_else(|e| panic!("{}: {e}", made.display()));
+        }
+        symlink(&options.bin, cni.join("plugins")).expect("the plugins");
+        for plugin in std::fs::read_dir(&options.bin).expect("plugins").flatten().map(|entry| entry.file_name()) {
+            if !TOOLS.iter().any(|tool| plugin == *tool) {
+                symlink(&options.recorder, cni.join("bin").join(plugin)).expect("a recorder");
+            }
+        }
+        // The node's snapshots look there.
+        let mounted = Command::new("mount").arg("--bind").arg(node.data_dir()).arg(RESERVATIONS).status();
+        assert!(mounted.expect("mount").success(), "{RESERVATIONS}");
+        let (before, files_before) = (node.snapshot(), files(&node));
+        Self { node, calls: Calls::at(cni.join("calls")), dir, before, files_before }
+    }
+
+    /// What recording adds to a call, in milliseconds. Forgets all calls.
+    pub(crate) fn recorder_ms(&self) -> f64 {
+        let ms = calls::overhead_ms(Path::new(CNI));
+        let dir = Path::new(CNI).join("calls");
+        std::fs::remove_dir_all(&dir).and_then(|()| std::fs::create_dir(&dir)).expect("calls");
+        ms
+    }
+
+    /// Writes a file in the directory of networks, or removes it.
+    pub(crate) fn network(&self, file: &str, text: Option<&str>) {
+        let path = Path::new(NETWORKS).join(file);
+        match text {
+            Some(text) => write_atomic(&path, text.as_bytes(), 0o644).expect("a network"),
+            None => std::fs::remove_file(&path).expect("a network"),
+        }
+    }
+
+    /// Writes a file of the test.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        write_atomic(&path, text.as_bytes(), 0o644).expect("a file");
+        path
+    }
+
+    /// Starts a daemon on the machine.
+    pub(crate) fn start(&self, name: &str, command: Command) -> Process {
+        let log = self.dir.join(format!("{name}.log"));
+        self.node.host.run(|| Process::start(name, command, log))
+    }
+
+    /// What daemons said last.
+    pub(crate) fn logs(&self) -> String {
+        let mut text = String::new();
+        for path in std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let log = std::fs::read(&path).unwrap_or_default();
+                let log = String::from_utf8_lossy(&log);
+                let lines: Vec<&str> = log.lines().collect();
+                let shown = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
+                text.push_str(&format!("---- {}\n{shown}\n", path.display()));
+            }
+        }
+        text
+    }
+
+    /// Runs a program on the machine, with this input; its stdout.
+    ///
+    /// # Errors
+    /// What it wrote to stderr.
+    pub(crate) fn run(&self, mut command: Command, input: &str) -> Result<String, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let program = command.get_program().to_owned();
+        let mut child = self.node.host.run(|| command.spawn()).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        // It may have ended without reading.
+        let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("output");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// How many addresses of a network are reserved.
+    pub(crate) fn reserved(&self, network: &str) -> usize {
+        let files = std::fs::read_dir(Path::new(RESERVATIONS).join(network)).into_iter().flatten().flatten();
+        files.filter(|file| file.file_name().to_string_lossy().parse::<IpAddr>().is_ok()).count()
+    }
+
+    /// Our `cnitool gc`: what an operator runs after a crash.
+    pub(crate) fn collect_garbage(&self, network: &str) {
+        let mut command = Command::new(Path::new(CNI).join("plugins/cnitool"));
+        command.args(["gc", network]).env("CNI_PATH", Path::new(CNI).join("bin")).env("NETCONFPATH", NETWORKS);
+        self.run(command, "").unwrap_or_else(|e| panic!("cnitool gc: {e}"));
+    }
+
+    /// What is on the machine that was not before any client ran, but for what the plugins keep by design: links,
+    /// addresses, rules, elements, files, namespaces. `owned` are directories of the client itself.
+    pub(crate) fn left(&self, owned: &[&str]) -> Vec<String> {
+        let mut left = self.node.left_since(&self.before, &[]);
+        let files = files(&self.node);
+        let new = files.difference(&self.files_before).filter(|path| !owned.iter().any(|dir| path.starts_with(dir)));
+        left.extend(new.filter(|path| !is_kept(path)).map(|path| format!("file {}", path.display())));
+        left
+    }
+
+    /// # Panics
+    /// If something is [`left`](Self::left).
+    pub(crate) fn assert_nothing_left(&self, owned: &[&str]) {
+        let mut left = Vec::new();
+        // What has just ended takes its files with it a little later.
+        let settled = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < settled {
+            left = self.left(owned);
+            if left.is_empty() {
+                return;
+            }
+        }
+        panic!("left behind:\n{}", left.join("\n"));
+    }
+
+    /// The network of a container that has been attached.
+    pub(crate) fn place(&self, name: &str, container: &str) -> Place {
+        Place { name: name.to_owned(), netns: self.calls.netns_of(container) }
+    }
+}
+
+/// Waits until `done`.
+///
+/// # Panics
+/// If it takes too long.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "still not after {} s: {what}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The page of a server, as somebody at `place` gets it.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
+    page_within(Duration::from_secs(10), place, address, port)
+}
+
+/// The same for who does not expect one.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
+    place.run(|| {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
+    })
+}
+
+/// # Panics
+/// If `place` does not get the page of the host `name`.
+#[track_caller]
+pub(crate) fn assert_serves(place: &Place, address: IpAddr, port: u16, name: &str) {
+    let got = page(place, address, port);
+    let got = got.unwrap_or_else(|e| panic!("{} asks {} for {name}: {e}", place.name, SocketAddr::new(address, port)));
+    assert_eq!(got, name, "what {} gets from {}", place.name, SocketAddr::new(address, port));
+}
+
+/// Answers of JSON.
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// All files that are state of somebody.
+fn files(node: &Node) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut directories: Vec<PathBuf> = vec!["/run".into(), "/var/lib".into()];
+    while let Some(dir) = directories.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path == node.dir() || path == Path::new(OVERLAYS) {
+                continue;
+            }
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => directories.push(path),
+                // It may have gone away meanwhile.
+                _ => drop(found.insert(path)),
+            }
+        }
+    }
+    found
+}
+
+/// Whether the plugins, or the library that runtimes call them with, keep a file between attachments, by design.
+fn is_kept(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name == "lock" || name.ends_with(".lock") || name.starts_with("last_reserved_ip.") || path.starts_with("/run/test")
+}
