@@ -8,6 +8,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueHint};
 use crate::completion::{CompletionOptions, ManOptions};
 use crate::conformance::ConformanceOptions;
 use crate::doctor::DoctorOptions;
+use crate::gc::GcOptions;
 use crate::install::Placement;
 use crate::manual;
 use crate::schema::SchemaOptions;
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     /// Remove what is left of attachments whose network namespace is gone
     Gc(GcOptions),
     /// Ask whether `add` could succeed now
-    Status(GcTarget),
+    Status(StatusTarget),
     /// Print the version of cnitool, and run every program in CNI_PATH to ask for its CNI versions
     Version,
     /// Look for what is wrong with network configurations: keys, values, plugins, addresses, and this node
@@ -119,22 +120,13 @@ pub(crate) struct AddTarget {
 
 /// A network; the namespace is not needed, but the Go tool demands one.
 #[derive(Debug, Args)]
-pub(crate) struct GcTarget {
+pub(crate) struct StatusTarget {
     /// Name of the network
     #[arg(value_name = "NETWORK")]
     pub(crate) network: String,
     /// Not used; accepted because the Go tool wants it
     #[arg(value_name = "NETNS")]
     ignored: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GcOptions {
-    #[command(flatten)]
-    pub(crate) target: GcTarget,
-    /// Remove every attachment of the network, also those whose namespace is alive, as the Go tool does
-    #[arg(long)]
-    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -40,12 +40,20 @@ pub(crate) enum ToolError {
         path.display()
     )]
     UnknownAttachment { network: String, path: PathBuf, reason: String },
+    #[error("cannot keep {value}: {problem}")]
+    Keep { value: String, problem: String },
+    #[error("cannot read the list of attachments to keep")]
+    KeepFile(#[source] StoreError),
+    #[error("{object} is in use, and its owner cannot be named to the plugins: {owner}")]
+    Nameless { object: String, owner: String },
     #[error(transparent)]
     Install(#[from] StoreError),
     #[error("nothing on this node is called \"{0}\"")]
     NotOnNode(String),
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
+    #[error("cannot read the answer")]
+    Input(#[source] std::io::Error),
     #[error("overlayd cannot be asked")]
     Overlayd(#[from] AskError),
     #[error("overlayd does not understand the question, or this cnitool not the answer: {0}")]
@@ -86,15 +94,19 @@ impl ToolError {
             | Self::Findings { .. }
             | Self::NoSchema { .. }
             | Self::NotOnNode(_)
-            | Self::Profile { .. } => CONFIGURATION,
+            | Self::Profile { .. }
+            | Self::Keep { .. }
+            | Self::KeepFile(_) => CONFIGURATION,
             Self::Conformance(fault) => conformance_exit_code(fault),
             Self::ThisProgram(_) | Self::UnfinishedTrials => STATE,
             Self::NotConforming => PLUGIN_FAILED,
             Self::Runtime(fault) => runtime_exit_code(fault),
             Self::Cache(_)
             | Self::UnknownAttachment { .. }
+            | Self::Nameless { .. }
             | Self::Install(_)
             | Self::Output(_)
+            | Self::Input(_)
             | Self::Namespace(_) => STATE,
             Self::Overlayd(_) | Self::OverlaydAnswer(_) | Self::NodeNotReady => NOT_READY,
             Self::OverlayFault | Self::NodeNotWell => NOT_WELL,
@@ -117,6 +129,9 @@ impl ToolError {
                 Some("remove the file, after a look at what it was; or remove all attachments with --all".to_owned())
             }
             Self::NoSchema { present, .. } => Some(format!("the schemas there are: {}", present.join(", "))),
+            Self::Nameless { .. } => {
+                Some("name it with --keep CONTAINER/IFNAME, and with it all others that are to stay".to_owned())
+            }
             Self::Runtime(fault) => runtime_hint(fault),
             Self::NotOnNode(_) => Some("cnitool show, without a name, shows all".to_owned()),
             Self::Overlayd(AskError::Absent(_)) => {
@@ -134,6 +149,7 @@ impl ToolError {
             | Self::NotConforming
             | Self::OverlayFault
             | Self::NodeNotWell
+            | Self::Input(_)
             | Self::Namespace(_)
             | Self::Variable { .. }
             | Self::CniArgs(_)
@@ -141,6 +157,8 @@ impl ToolError {
             | Self::IfName(..)
             | Self::Netns { .. }
             | Self::Findings { .. }
+            | Self::Keep { .. }
+            | Self::KeepFile(_)
             | Self::Install(_)
             | Self::Output(_) => None,
         }

@@ -1,5 +1,6 @@
 //! Runs CNI networks from the command line: the verbs, flags and environment of the Go cnitool, and more.
 
+mod alive;
 mod args;
 mod attach;
 mod collect;
@@ -8,6 +9,7 @@ mod conformance;
 mod doctor;
 mod error;
 mod finding;
+mod gc;
 mod inspect;
 mod install;
 mod manual;
@@ -85,7 +87,7 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Check(target) => attach::check(&mut session, target),
         Command::Del(target) => attach::del(&mut session, target),
         Command::Trace(options) => trace::trace(&mut session, options),
-        Command::Gc(options) => collect::gc(&mut session, options),
+        Command::Gc(options) => gc::gc(&mut session, options),
         Command::Status(target) => collect::status(&mut session, &target.network),
         Command::Version => inspect::version(&mut session),
         Command::Validate(options) => validate::validate(&mut session, options),

@@ -161,6 +161,12 @@ impl Inventory {
         cached.chain(self.networks.iter().map(|(_, list)| list))
     }
 
+    /// The configuration lists of networks: as they are configured, then as attachments were made with.
+    pub(crate) fn lists_now_and_then(&self) -> impl Iterator<Item = &NetworkList> {
+        let cached = self.attachments.iter().filter_map(|attached| attached.list.as_ref());
+        self.networks.iter().map(|(_, list)| list).chain(cached)
+    }
+
     fn read_networks(&mut self, dir: &Path) {
         match Networks::read(dir) {
             Ok(Networks { lists, skipped }) => {

@@ -104,6 +104,15 @@ impl Plugin {
         found
     }
 
+    /// The subnets in its `ipam`.
+    pub(super) fn subnets(&self) -> Vec<IpNet> {
+        let mut found = Vec::new();
+        if let Some(ipam) = json::member(&self.object, "ipam") {
+            collect_subnets(ipam, &mut found);
+        }
+        found
+    }
+
     /// Whether this key is true.
     pub(super) fn flag(&self, key: &str) -> bool {
         json::member(&self.object, key) == Some(&Value::Bool(true))
@@ -142,6 +151,18 @@ fn collect_families(value: &Value, found: &mut BTreeSet<Family>) {
             found.extend(address.ok().map(|address| if address.is_ipv4() { Family::V4 } else { Family::V6 }));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The values of `subnet`, however deep.
+fn collect_subnets(value: &Value, found: &mut Vec<IpNet>) {
+    match value {
+        Value::Object(object) => {
+            found.extend(text(object, "subnet").and_then(|subnet| subnet.parse::<IpNet>().ok()).map(|net| net.trunc()));
+            object.values().for_each(|value| collect_subnets(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_subnets(value, found)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -1,49 +1,18 @@
 //! Firewalls: who has rules here, and who drops what this host forwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use libcni::runtime::NetworkList;
-use linuxnet::NetlinkError;
-use linuxnet::iptables::{Family as IptFamily, Iptables, Variant, has_legacy};
-use linuxnet::nft::{BaseChainEntry, Family as NftFamily, Hook, Nfnetlink, Policy, RuleEntry, Table, Verdict};
 use linuxnet::tag::FORWARD_MARK;
 
 use super::configured::{Family, Plugin};
+use super::directories::listed;
+use super::dropper::{self, Dropper, FORWARD, Place};
 use super::report::Group;
 use crate::finding::Finding;
 use crate::node::{Inventory, config};
-
-/// iptables' chain for what is forwarded, and the one in which the plugin `firewall` lets containers pass.
-const FORWARD: &str = "FORWARD";
-const CNI_FORWARD: &str = "CNI-FORWARD";
-const FILTER: &str = "filter";
-/// The table of firewalld, which the plugin `firewall` tells about containers.
-const FIREWALLD: &str = "firewalld";
-/// How all our tables begin.
-const OURS: &str = "ferrule_";
-
-/// A chain that drops forwarded packets unless a rule accepts them.
-#[derive(Clone, Debug)]
-struct Dropper {
-    /// `chain FORWARD of table ip filter`.
-    name: String,
-    /// The families that pass it.
-    families: Vec<Family>,
-    /// Containers of networks with the plugin `firewall` pass.
-    passes_firewalled: bool,
-    /// What its rules name as interfaces.
-    interfaces: BTreeSet<String>,
-    /// The command that lets marked packets pass, or those of an interface.
-    accept: Accept,
-}
-
-/// How its owner can let containers pass.
-#[derive(Clone, Debug)]
-enum Accept {
-    Nft { table: String, chain: String },
-    Iptables { program: &'static str },
-}
 
 /// A network whose packets this host forwards.
 struct Routed {
@@ -52,15 +21,16 @@ struct Routed {
     families: BTreeSet<Family>,
     has_firewall: bool,
     bridges: Vec<String>,
+    subnets: Vec<IpNet>,
 }
 
 pub(super) fn examine(inventory: &Inventory) -> Group {
     let mut group = Group::new("Firewall");
-    let bridges = config::bridges(inventory);
-    match by_nftables(&mut group, &bridges) {
-        Ok(mut droppers) => {
-            droppers.extend(by_legacy(&mut group, &bridges));
-            judge(&mut group, &droppers, &routed(inventory));
+    match dropper::find(&mut group) {
+        Ok(droppers) if droppers.is_empty() => group.ok("no chain drops what is forwarded"),
+        Ok(droppers) => {
+            let networks = routed(inventory);
+            droppers.iter().for_each(|dropper| judge(&mut group, dropper, &networks));
         }
         Err(fault) => group.unknown(libcni::error::causes(Some(&fault))),
     }
@@ -72,192 +42,80 @@ fn routed(inventory: &Inventory) -> Vec<Routed> {
     let routed = |(path, list): &'_ (PathBuf, NetworkList)| {
         let plugins = Plugin::of(list);
         let routers: Vec<&Plugin> = plugins.iter().filter(|plugin| plugin.is_routed()).collect();
-        let families: BTreeSet<Family> = routers.iter().flat_map(|plugin| plugin.families()).collect();
-        let has_firewall = plugins.iter().any(|plugin| plugin.is(&["firewall"]));
-        let bridges = routers.iter().filter_map(|plugin| config::bridge(&plugin.object)).collect();
-        (!routers.is_empty()).then(|| Routed {
+        let network = || Routed {
             path: path.clone(),
             name: list.name.to_string(),
-            families,
-            has_firewall,
-            bridges,
-        })
+            families: routers.iter().flat_map(|plugin| plugin.families()).collect(),
+            has_firewall: plugins.iter().any(|plugin| plugin.is(&["firewall"])),
+            bridges: routers.iter().filter_map(|plugin| config::bridge(&plugin.object)).collect(),
+            subnets: routers.iter().flat_map(|plugin| plugin.subnets()).collect(),
+        };
+        (!routers.is_empty()).then(network)
     };
     inventory.networks.iter().filter_map(routed).collect()
 }
 
-/// Says whose tables there are, and gives those that drop.
-fn by_nftables(group: &mut Group, bridges: &BTreeSet<String>) -> Result<Vec<Dropper>, NetlinkError> {
-    let Some(mut nft) = Nfnetlink::open_if_supported()? else {
-        group.ok("the kernel has no nftables");
-        return Ok(Vec::new());
+/// Says for which networks `dropper` drops; those with the same cure together.
+fn judge(group: &mut Group, dropper: &Dropper, networks: &[Routed]) {
+    let passes = |network: &Routed| {
+        (network.has_firewall && dropper.passes_firewalled)
+            || network.bridges.iter().any(|bridge| dropper.knows_interface(bridge))
+            || network.subnets.iter().any(|subnet| dropper.knows_subnet(*subnet))
     };
-    let (mut tables, mut droppers) = (BTreeSet::new(), Vec::new());
-    for family in [NftFamily::Inet, NftFamily::Ipv4, NftFamily::Ipv6, NftFamily::Bridge] {
-        for chain in nft.base_chains(family)? {
-            tables.insert(chain.table().to_string());
-            if family != NftFamily::Bridge && chain.is_at(Hook::Forward) && !chain.table.starts_with(OURS) {
-                droppers.extend(dropper(&mut nft, &chain, bridges)?);
-            }
+    let mut dropped: BTreeMap<String, (BTreeSet<String>, BTreeSet<Family>)> = BTreeMap::new();
+    for network in networks.iter().filter(|network| !passes(network)) {
+        let families: BTreeSet<Family> =
+            dropper.families.iter().copied().filter(|family| network.families.contains(family)).collect();
+        if !families.is_empty() {
+            let (names, all) = dropped.entry(cure(dropper, network)).or_default();
+            names.insert(network.name.clone());
+            all.extend(families);
         }
     }
-    if tables.is_empty() {
-        group.ok("nftables has no rules");
-    } else {
-        group.ok(format!("nftables has rules in {}", tables.into_iter().collect::<Vec<_>>().join(", ")));
+    if dropped.is_empty() {
+        group.ok(format!("{} drops what is forwarded, but not what networks of this node send", dropper.name));
     }
-    Ok(droppers)
+    for (cure, (names, families)) in dropped {
+        let families: Vec<&str> = families.into_iter().map(Family::as_str).collect();
+        let why = format!(
+            "by {} their containers reach nobody outside this host, and nobody reaches them",
+            families.join(" and ")
+        );
+        let seen = format!("{} drops what is forwarded for {}", dropper.name, listed(&names));
+        group.found(Finding::error("forward-dropped", seen).because(why).cure(cure));
+    }
 }
 
-fn dropper(
-    nft: &mut Nfnetlink,
-    chain: &BaseChainEntry,
-    bridges: &BTreeSet<String>,
-) -> Result<Option<Dropper>, NetlinkError> {
-    let rules = nft.rules(chain.table(), &chain.name)?;
-    let drops = chain.policy == Some(Policy::Drop) || rules.last().is_some_and(RuleEntry::drops_all);
-    let accepts_all = rules.iter().any(|rule| {
-        rule.verdict() == Some(Verdict::Accept)
-            && rule.expressions.iter().all(|e| e.name == "counter" || e.verdict().is_some())
-    });
-    if !drops || accepts_all {
-        return Ok(None);
-    }
-    let to_firewall = |rule: &RuleEntry| rule.verdict() == Some(Verdict::Jump(CNI_FORWARD.to_owned()));
-    let passes_firewalled = chain.table == FIREWALLD
-        || rules.iter().any(|rule| to_firewall(rule) || rule.compares_with(&FORWARD_MARK.to_ne_bytes()));
-    let names = |name: &&String| {
-        let bytes = name.as_bytes();
-        let compared =
-            |rule: &RuleEntry| rule.expressions.iter().any(|e| e.name == "cmp" && is_name(e.constant(), bytes));
-        rules.iter().any(|rule| rule.verdict() != Some(Verdict::Drop) && compared(rule))
+/// The command that lets the network's packets pass.
+fn cure(dropper: &Dropper, network: &Routed) -> String {
+    // What its packets have in common: the link, else the subnet.
+    let common = match (network.bridges.first(), network.subnets.first()) {
+        (Some(bridge), _) => Some((["iifname", "oifname"], ["-i", "-o"], bridge.clone())),
+        (None, Some(subnet @ IpNet::V4(_))) => Some((["ip saddr", "ip daddr"], ["-s", "-d"], subnet.to_string())),
+        (None, Some(subnet @ IpNet::V6(_))) => Some((["ip6 saddr", "ip6 daddr"], ["-s", "-d"], subnet.to_string())),
+        (None, None) => None,
     };
-    let families = match chain.family {
-        NftFamily::Ipv4 => vec![Family::V4],
-        NftFamily::Ipv6 => vec![Family::V6],
-        // `forward` is a hook of these; the others see no packet that is forwarded.
-        NftFamily::Inet | NftFamily::Bridge => vec![Family::V4, Family::V6],
-        NftFamily::Arp | NftFamily::Netdev => Vec::new(),
-    };
-    let table: Table<'_> = chain.table();
-    Ok(Some(Dropper {
-        name: format!("chain {} of table {table} of nftables", chain.name),
-        families,
-        passes_firewalled,
-        interfaces: bridges.iter().filter(names).cloned().collect(),
-        accept: Accept::Nft { table: table.to_string(), chain: chain.name.clone() },
-    }))
-}
-
-/// Whether a constant is this interface name, with or without the zeros behind it.
-fn is_name(constant: Option<&[u8]>, name: &[u8]) -> bool {
-    constant.and_then(|bytes| bytes.strip_prefix(name)).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
-}
-
-/// The same of iptables-legacy, whose tables only its own programs can read.
-fn by_legacy(group: &mut Group, bridges: &BTreeSet<String>) -> Vec<Dropper> {
-    let iptables = Iptables::of_host();
-    let mut droppers = Vec::new();
-    for (family, ours, program) in
-        [(IptFamily::V4, Family::V4, "iptables-legacy"), (IptFamily::V6, Family::V6, "ip6tables-legacy")]
-    {
-        if !has_legacy(family, FILTER) {
-            continue;
-        }
-        if !iptables.is_installed(Variant::Legacy, family) {
-            group.unknown(format!("{program} is not installed, and its table filter is in use: nobody can read it"));
-            continue;
-        }
-        let table = match iptables.list(Variant::Legacy, family, FILTER) {
-            Ok(table) => table,
-            Err(fault) => {
-                group.unknown(libcni::error::causes(Some(&fault)));
-                continue;
-            }
-        };
-        let drops = table.drops_by_policy(FORWARD);
-        if !drops && table.rules().next().is_none() {
-            continue;
-        }
-        group.found(mixed(program));
-        let targets: Vec<_> = table.rules_of(FORWARD).collect();
-        if drops {
-            let names = |name: &&String| {
-                targets.iter().any(|rule| [rule.option("-i"), rule.option("-o")].contains(&Some(name.as_str())))
-            };
-            droppers.push(Dropper {
-                name: format!("chain {FORWARD} of {program}"),
-                families: vec![ours],
-                passes_firewalled: targets.iter().any(|rule| rule.target() == Some(CNI_FORWARD)),
-                interfaces: bridges.iter().filter(names).cloned().collect(),
-                accept: Accept::Iptables { program },
-            });
-        }
-    }
-    droppers
-}
-
-fn mixed(program: &str) -> Finding {
-    Finding::warning("mixed-iptables", format!("{program} has rules, beside those of nftables"))
-        .because(
-            "a packet must pass both, and each shows only its own: a rule that is added to one seems without effect",
-        )
-        .cure(format!("{program}-save; then bring its rules to nftables, and {program} -F"))
-}
-
-/// Says which networks are dropped by whom.
-fn judge(group: &mut Group, droppers: &[Dropper], networks: &[Routed]) {
-    let mut passes = Vec::new();
-    for dropper in droppers {
-        let mut well = true;
-        for network in networks.iter().filter(|network| dropper.families.iter().any(|f| network.families.contains(f))) {
-            let is_named = network.bridges.iter().any(|bridge| dropper.interfaces.contains(bridge));
-            if is_named || (network.has_firewall && dropper.passes_firewalled) {
-                continue;
-            }
-            well = false;
-            group.found(dropped(dropper, network));
-        }
-        if well {
-            passes.push(dropper.name.as_str());
-        }
-    }
-    if passes.is_empty() && droppers.is_empty() {
-        group.ok("no chain drops what is forwarded");
-    }
-    for name in passes {
-        group.ok(format!("{name} drops what is forwarded, but not what networks of this node send"));
-    }
-}
-
-fn dropped(dropper: &Dropper, network: &Routed) -> Finding {
-    let Dropper { name, accept, .. } = dropper;
-    let seen = format!("{name} drops what is forwarded for network \"{}\"", network.name);
-    let families: Vec<&str> =
-        dropper.families.iter().filter(|f| network.families.contains(f)).map(|f| f.as_str()).collect();
-    let why =
-        format!("its containers reach nobody outside this host by {}, and nobody reaches them", families.join(" and "));
-    let cure = match (accept, network.bridges.first()) {
-        (Accept::Nft { table, chain }, _) if network.has_firewall => {
+    match (&dropper.place, common) {
+        (Place::Nft { table, chain }, _) if network.has_firewall => {
             format!("nft insert rule {table} {chain} meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x} accept")
         }
-        (Accept::Nft { table, chain }, Some(bridge)) if !is_of_iptables(table, chain) => {
-            format!(
-                "nft insert rule {table} {chain} iifname {bridge} accept; nft insert rule {table} {chain} oifname {bridge} accept"
-            )
+        // The plugin has a way through iptables' chain, and through no other.
+        (_, Some(_)) if dropper.is_of_iptables() && !network.has_firewall => by_plugin(network),
+        (_, None) => by_plugin(network),
+        (Place::Nft { table, chain }, Some(([from, to], _, what))) => {
+            let insert = format!("nft insert rule {table} {chain}");
+            format!("{insert} {from} {what} accept; {insert} {to} {what} accept")
         }
-        (Accept::Iptables { program }, Some(bridge)) if network.has_firewall => {
-            format!("{program} -I {FORWARD} -i {bridge} -j ACCEPT; {program} -I {FORWARD} -o {bridge} -j ACCEPT")
+        (Place::Legacy { program }, Some((_, [from, to], what))) => {
+            let insert = format!("{program} -I {FORWARD}");
+            format!("{insert} {from} {what} -j ACCEPT; {insert} {to} {what} -j ACCEPT")
         }
-        _ => format!(
-            "add {{\"type\": \"firewall\"}} to \"plugins\" in {}, and attach its containers anew",
-            network.path.display()
-        ),
-    };
-    Finding::error("forward-dropped", seen).because(why).cure(cure)
+    }
 }
 
-/// Whether it is the chain that the plugin `firewall` passes by a rule of its own.
-fn is_of_iptables(table: &str, chain: &str) -> bool {
-    chain == FORWARD && matches!(table, "ip filter" | "ip6 filter")
+fn by_plugin(network: &Routed) -> String {
+    format!(
+        "add {{\"type\": \"firewall\"}} to \"plugins\" in {}, and attach its containers anew",
+        network.path.display()
+    )
 }

@@ -76,7 +76,7 @@ fn judge(group: &mut Group, faults: &BTreeMap<Feature, Option<String>>, needed: 
         };
         faults.iter().filter_map(fits).collect::<Vec<_>>().join(", ")
     };
-    group.ok(format!("it has {}", names(true)));
+    group.ok(format!("the kernel has {}", names(true)));
     for (feature, networks) in needed {
         let Some(Some(fault)) = faults.get(feature) else { continue };
         group.found(
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(found[0].seen, "the kernel has no vrf: cannot create VRF: no such kind");
         assert_eq!(found[0].cure, "modprobe vrf");
         let text = super::super::report::text(&[group], crate::terminal::Screen::default());
-        assert!(text.contains("it has veth\n") && text.contains("no network needs, macvlan\n"), "{text}");
+        assert!(text.contains("the kernel has veth\n") && text.contains("no network needs, macvlan\n"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,10 @@ const INDENT: usize = 11;
 /// So many objects of a finding are shown to people.
 const SHOWN: usize = 8;
 
+/// From so many digits on an ID is shortened, to so many.
+const LONG_ID: usize = 40;
+const SHORT_ID: usize = 12;
+
 /// What a check came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Check {
@@ -54,6 +58,15 @@ impl Group {
             Check::Ok(_) | Check::Unknown(_) => None,
         })
     }
+}
+
+/// The groups with what was found, and nothing else.
+pub(super) fn findings_alone(mut groups: Vec<Group>) -> Vec<Group> {
+    for group in &mut groups {
+        let is_to_tell = |check: &Check| matches!(check, Check::Found(found) if found.severity != Severity::Note);
+        group.checks.retain(is_to_tell);
+    }
+    groups
 }
 
 /// How many findings of each kind there are.
@@ -119,7 +132,7 @@ fn finding(text: &mut String, screen: Screen, finding: &Finding) {
     };
     status(text, screen, tone, finding.severity.as_str(), &format!("{}: {}", finding.code, finding.seen));
     for object in finding.objects.iter().take(SHOWN) {
-        part(text, screen, "-", object);
+        part(text, screen, "-", &short_ids(object));
     }
     if let Some(more) = finding.objects.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         part(text, screen, "-", &format!("and {more} more, which --format json lists"));
@@ -131,6 +144,16 @@ fn finding(text: &mut String, screen: Screen, finding: &Finding) {
         // Not broken into lines: it is there to be copied.
         line(text, format_args!("{:INDENT$}{} {}", "", screen.paint(Tone::Dim, "run:"), finding.cure));
     }
+}
+
+/// What people read does not need all 64 digits of a container ID.
+pub(crate) fn short_ids(text: &str) -> String {
+    let is_long_id = |word: &str| word.len() >= LONG_ID && word.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let word = |word: &str| match word.get(..SHORT_ID).filter(|_| is_long_id(word)) {
+        Some(start) => format!("{start}…"),
+        None => word.to_owned(),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// A line that begins with how it is.
@@ -215,6 +238,12 @@ Sysctls
         assert_eq!(value["groups"][0]["checks"][2]["code"], "forwarding-off");
         assert_eq!(value["groups"][0]["checks"][2].get("objects"), None);
         assert_eq!(value["groups"][1]["checks"], json!([]));
+    }
+
+    #[test]
+    fn long_ids_are_shortened_and_nothing_else() {
+        let id = "0005c0ffee".repeat(6);
+        assert_eq!(short_ids(&format!("{id} eth0 of {id}x")), format!("0005c0ffee00… eth0 of {id}x"));
     }
 
     #[test]

@@ -31,6 +31,17 @@ pub(super) fn examine(inventory: &Inventory) -> Group {
     group
 }
 
+/// The settings that `doctor --fix` sets to 1: those that ADD set, and somebody took back.
+pub(super) fn off(inventory: &Inventory) -> Vec<String> {
+    let is_off = |key: &str| sysctl::read(key).is_ok_and(|value| value == "0");
+    let wanted = |family: &Family| routed(inventory).any(|attached| has_family(attached, *family));
+    let families = [Family::V4, Family::V6].into_iter().filter(wanted).map(Family::forwarding_key);
+    let mut off: Vec<String> = families.filter(|key| is_off(key)).map(str::to_owned).collect();
+    off.extend(bridges_off(inventory));
+    off.extend(published_by(inventory).iter().map(|link| localnet_key(link)).filter(|key| is_off(key)));
+    off
+}
+
 /// The living attachments whose packets this host routes.
 pub(super) fn routed(inventory: &Inventory) -> impl Iterator<Item = &Attached> {
     let is_routed = |attached: &&Attached| {
@@ -70,20 +81,23 @@ fn forwarding(group: &mut Group, inventory: &Inventory, family: Family) {
 
 /// Bridges that do not forward, though the host does.
 fn bridges(group: &mut Group, inventory: &Inventory) {
+    for key in bridges_off(inventory) {
+        group.found(
+            Finding::error("forwarding-off", format!("{key} is 0, and containers are reached by this link"))
+                .because("their IPv4 packets go no further than this host")
+                .cure(format!("sysctl -w {key}=1")),
+        );
+    }
+}
+
+fn bridges_off(inventory: &Inventory) -> Vec<String> {
     if sysctl::read(Family::V4.forwarding_key()).is_ok_and(|value| value == "0") {
-        return;
+        return Vec::new();
     }
-    let serving: BTreeSet<&str> = routed(inventory).filter_map(|attached| way_in(inventory, attached)).collect();
-    for link in serving {
-        let key = format!("net/ipv4/conf/{link}/forwarding");
-        if sysctl::read(&key).is_ok_and(|value| value == "0") {
-            group.found(
-                Finding::error("forwarding-off", format!("{key} is 0, and containers are reached by {link}"))
-                    .because("their IPv4 packets go no further than this host")
-                    .cure(format!("sysctl -w {key}=1")),
-            );
-        }
-    }
+    let v4 = routed(inventory).filter(|attached| has_family(attached, Family::V4));
+    let serving: BTreeSet<&str> = v4.filter_map(|attached| way_in(inventory, attached)).collect();
+    let keys = serving.into_iter().map(|link| format!("net/ipv4/conf/{link}/forwarding"));
+    keys.filter(|key| sysctl::read(key).is_ok_and(|value| value == "0")).collect()
 }
 
 /// The link of the host by which the packets of a container come in: its bridge, or the host's end.
@@ -118,6 +132,27 @@ fn bridge_netfilter(group: &mut Group, inventory: &Inventory) {
 
 /// Whether published ports can be reached by 127.0.0.1, where they ought to.
 fn route_localnet(group: &mut Group, inventory: &Inventory) {
+    let links = published_by(inventory);
+    let is_off = |link: &&str| sysctl::read(&localnet_key(link)).is_ok_and(|value| value == "0");
+    let (off, on): (Vec<&str>, Vec<&str>) = links.into_iter().partition(is_off);
+    for key in off.into_iter().map(localnet_key) {
+        group.found(
+            Finding::warning("route-localnet-off", format!("{key} is 0, and published ports lead there"))
+                .because("this host itself does not reach them by 127.0.0.1")
+                .cure(format!("sysctl -w {key}=1")),
+        );
+    }
+    if !on.is_empty() {
+        group.ok(format!("route_localnet is set where published ports lead: {}", on.join(", ")));
+    }
+}
+
+fn localnet_key(link: &str) -> String {
+    format!("net/ipv4/conf/{link}/route_localnet")
+}
+
+/// The links by which containers are reached whose ports are published, also for this host itself (`snat`).
+fn published_by(inventory: &Inventory) -> BTreeSet<&str> {
     let wants = |attached: &&Attached| {
         let plugins = attached.list.as_ref().map(Plugin::of).unwrap_or_default();
         let by_portmap = plugins.iter().any(|plugin| {
@@ -128,21 +163,7 @@ fn route_localnet(group: &mut Group, inventory: &Inventory) {
             && !attached.asked_ports().is_empty()
             && has_family(attached, Family::V4)
     };
-    let wanting = inventory.attachments.iter().filter(wants);
-    let links: BTreeSet<&str> = wanting.filter_map(|attached| way_in(inventory, attached)).collect();
-    let key = |link: &&str| format!("net/ipv4/conf/{link}/route_localnet");
-    let is_off = |link: &&str| sysctl::read(&key(link)).is_ok_and(|value| value == "0");
-    let (off, on): (Vec<&str>, Vec<&str>) = links.into_iter().partition(is_off);
-    for link in &off {
-        group.found(
-            Finding::warning("route-localnet-off", format!("{} is 0, and published ports lead there", key(link)))
-                .because("this host itself does not reach them by 127.0.0.1")
-                .cure(format!("sysctl -w {}=1", key(link))),
-        );
-    }
-    if !on.is_empty() {
-        group.ok(format!("route_localnet is set where published ports lead: {}", on.join(", ")));
-    }
+    inventory.attachments.iter().filter(wants).filter_map(|attached| way_in(inventory, attached)).collect()
 }
 
 /// Strict reverse path filtering, where routes depend on more than the destination.

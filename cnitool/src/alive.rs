@@ -1,0 +1,153 @@
+//! Who is alive though the cache does not know it: containers of another runtime, those whose cache entry was lost, and
+//! those that are being attached now. Nothing of theirs is a leak.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use libcni::netns::Netns;
+use linuxnet::link::{Dev, Link};
+use linuxnet::netlink::Netlink;
+use linuxnet::tag::Tag;
+
+use crate::node::owned::{Object, Owner};
+use crate::node::{Inventory, Owned, Standing};
+
+/// What a plugin of a container that is being attached or detached has in its environment.
+const CONTAINER_ID: &[u8] = b"CNI_CONTAINERID=";
+
+/// What speaks for the life of somebody.
+#[derive(Debug, Default)]
+pub(crate) struct Witnesses {
+    /// Addresses that a namespace has now.
+    addresses: HashSet<IpAddr>,
+    /// Container IDs, as tags have them.
+    containers: HashSet<String>,
+    /// Links of the host that lead into another namespace, or that packets are sent to.
+    links: HashSet<String>,
+}
+
+impl Witnesses {
+    /// Looks for them: in every namespace that has a name or a process, and among the processes.
+    pub(crate) fn of(inventory: &Inventory) -> Self {
+        let mut found = Self::default();
+        for namespace in inventory.namespaces.iter().filter(|namespace| !namespace.is_host) {
+            found.addresses.extend(namespace.addresses.iter().map(|address| address.net.addr()));
+        }
+        found.ask_processes(inventory);
+        found.addresses.retain(|address| !is_everywhere(*address));
+        found.ask_links(inventory);
+        found.ask_reservations(inventory);
+        found
+    }
+
+    /// Whether `owned` is left over: its owner is gone or unknown, and nothing speaks for the owner's life.
+    pub(crate) fn is_leaked(&self, inventory: &Inventory, owned: &Owned) -> bool {
+        match inventory.standing(owned) {
+            Standing::Alive | Standing::Doubtful => false,
+            Standing::Dead => !self.speaks_for_object(&owned.object),
+            // Without a mark it may be anybody's.
+            Standing::Nobodys => {
+                owned.owner != Owner::Unmarked
+                    && !self.speaks_for_object(&owned.object)
+                    && !self.speaks_for(&owned.owner)
+            }
+        }
+    }
+
+    /// Whether `owned`, which no attachment of the cache owns, is nevertheless somebody's who is alive.
+    pub(crate) fn is_living(&self, inventory: &Inventory, owned: &Owned) -> bool {
+        inventory.standing(owned) == Standing::Nobodys
+            && owned.owner != Owner::Unmarked
+            && (self.speaks_for_object(&owned.object) || self.speaks_for(&owned.owner))
+    }
+
+    fn speaks_for_object(&self, object: &Object) -> bool {
+        match object {
+            Object::Reservation { address, .. } => self.addresses.contains(address),
+            Object::Link { name, kind } => kind.is_empty() || self.links.contains(name),
+            _ => false,
+        }
+    }
+
+    fn speaks_for(&self, owner: &Owner) -> bool {
+        match owner {
+            Owner::Named { container, .. } => self.containers.contains(container),
+            Owner::Address(address) => self.addresses.contains(address),
+            Owner::NameHash(_) | Owner::Hashes(_) | Owner::Unmarked => false,
+        }
+    }
+
+    /// The addresses in namespaces that only processes have, and the containers that plugins work for now. What another
+    /// user has cannot be seen, and without the privilege to see it nobody can remove it either.
+    fn ask_processes(&mut self, inventory: &Inventory) {
+        let mut known: HashSet<u64> = inventory.namespaces.iter().map(|namespace| namespace.identity.1).collect();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let path = process.path();
+            if !process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            if let Some(container) = container_of(&path) {
+                self.containers.insert(container);
+            }
+            let netns = path.join("ns/net");
+            if inode_of(&netns).is_some_and(|inode| known.insert(inode)) {
+                self.addresses.extend(addresses_in(&netns));
+            }
+        }
+    }
+
+    fn ask_links(&mut self, inventory: &Inventory) {
+        let Some(host) = inventory.host() else { return };
+        let mut netlink = Netlink::open().ok();
+        for link in &host.links {
+            if link.kind == "veth" && link.link_netns_id.is_some() {
+                self.links.insert(link.name.clone());
+                self.containers.extend(link.owner().map(|tag: Tag| tag.container_id().to_owned()));
+            }
+            let targets = netlink.as_mut().and_then(|netlink| netlink.redirections(Dev::from(link)).ok());
+            let targets = targets.into_iter().flatten().filter_map(|index| host.link(index));
+            self.links.extend(targets.map(|target: &Link| target.name.clone()));
+        }
+    }
+
+    /// Whoever reserved an address that is in use is alive.
+    fn ask_reservations(&mut self, inventory: &Inventory) {
+        for owned in &inventory.owned {
+            if let (Object::Reservation { address, .. }, Owner::Named { container, .. }) = (&owned.object, &owned.owner)
+                && self.addresses.contains(address)
+            {
+                self.containers.insert(container.clone());
+            }
+        }
+    }
+}
+
+/// Whether every namespace may have this address.
+fn is_everywhere(address: IpAddr) -> bool {
+    address.is_loopback() || matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The container in the environment of a process that is a plugin.
+fn container_of(process: &Path) -> Option<String> {
+    let environment = std::fs::read(process.join("environ")).ok()?;
+    let is_call = environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"CNI_COMMAND="));
+    let id = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(CONTAINER_ID))?;
+    is_call.then(|| String::from_utf8_lossy(id).into_owned())
+}
+
+/// `net:[4026531840]`.
+fn inode_of(netns: &Path) -> Option<u64> {
+    let target = std::fs::read_link(netns).ok()?;
+    target.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn addresses_in(netns: &Path) -> Vec<IpAddr> {
+    let read = || -> Option<Vec<IpAddr>> {
+        let mut netlink = Netlink::open_in(&Netns::open(netns).ok()?).ok()?;
+        let links = netlink.links().ok()?;
+        let addresses = links.iter().filter_map(|link| netlink.addresses(Dev::from(link)).ok());
+        Some(addresses.flatten().map(|address| address.net.addr()).collect())
+    };
+    read().unwrap_or_default()
+}

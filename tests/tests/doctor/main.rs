@@ -1,0 +1,84 @@
+//! `cnitool doctor` and `cnitool gc` on a node with many attachments, by our plugins and by the Go plugins: what is well is
+//! not touched and not called wrong, what is wrong is found, and nothing else.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+mod faults;
+
+use std::collections::BTreeSet;
+
+use ferrule_tests::{Crowd, Member, eventually};
+use libcni::store::write_atomic;
+use serde_json::Value;
+
+use faults::Planted;
+
+/// What doctor says as JSON.
+fn examined(crowd: &Crowd) -> Value {
+    let output = crowd.cnitool(&["doctor", "--format", "json"]);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+/// The errors and warnings.
+fn findings(report: &Value) -> Vec<&Value> {
+    let checks = report["groups"].as_array().unwrap().iter().flat_map(|group| group["checks"].as_array().unwrap());
+    checks.filter(|check| matches!(check["status"].as_str().unwrap(), "error" | "warning")).collect()
+}
+
+fn codes(report: &Value) -> BTreeSet<&str> {
+    findings(report).iter().map(|finding| finding["code"].as_str().unwrap()).collect()
+}
+
+/// All that was found, as text.
+fn told(report: &Value) -> String {
+    findings(report).iter().map(|finding| format!("{finding:#}\n")).collect()
+}
+
+fn assert_connected(crowd: &Crowd, member: &Member) {
+    let ping = |address: &str| member.container.place.sh(&format!("ping -c 1 -W 5 {address}"));
+    match member.network.as_str() {
+        // It leads nowhere.
+        "storage" => {}
+        // It has no masquerading, and nobody outside knows the way back.
+        "go-direct" => drop(ping(member.result["ips"][0]["gateway"].as_str().unwrap())),
+        _ => drop(ping(&crowd.node.outside_address().to_string())),
+    }
+}
+
+#[test]
+fn ten_faults_are_found_and_nothing_else() {
+    let Some(crowd) = Crowd::start(50, 20) else { return };
+    let report = examined(&crowd);
+    assert_eq!(told(&report), "", "nothing is wrong yet");
+
+    let planted = Planted::on(&crowd);
+    let report = examined(&crowd);
+    assert_eq!(codes(&report), faults::CODES.into_iter().collect(), "{}", told(&report));
+    planted.assert_told(&told(&report));
+    planted.assert_nobody_else_told(&crowd, &told(&report));
+    let text = crowd.cnitool(&["doctor"]);
+    assert_eq!(text.status.code(), Some(6));
+    show(&crowd);
+
+    let fixed = crowd.cnitool(&["doctor", "--fix", "--yes"]);
+    let left = examined(&crowd);
+    assert_eq!(codes(&left), faults::LEFT.into_iter().collect(), "{fixed:?}\n{}", told(&left));
+    let says = faults::LEFT.iter().all(|code| fixed.stdout.contains(code));
+    assert!(says && fixed.status.code() == Some(6), "{fixed:?}");
+    planted.take_back(&crowd);
+    for member in planted.living(&crowd) {
+        assert_connected(&crowd, member);
+    }
+    planted.living(&crowd).for_each(|member| crowd.detach(member));
+    eventually("nothing is left", || told(&examined(&crowd)).is_empty());
+}
+
+/// For whoever wants to see it: with `DOCTOR_SHOW=DIR` what it prints in 80 and 160 columns is in files there.
+fn show(crowd: &Crowd) {
+    let Some(dir) = std::env::var_os("DOCTOR_SHOW").map(std::path::PathBuf::from) else { return };
+    for columns in ["80", "160"] {
+        for (name, args) in [("doctor", &["doctor"][..]), ("gc", &["gc", "pods", "--dry-run"])] {
+            let output = crowd.cnitool_with(args, &[("COLUMNS", columns)]);
+            write_atomic(&dir.join(format!("{name}-{columns}")), output.stdout.as_bytes(), 0o644).unwrap();
+        }
+    }
+}
