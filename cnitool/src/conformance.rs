@@ -33,6 +33,9 @@ pub(crate) struct ConformanceOptions {
     /// Run this group of cases, or this case (may be repeated; default: all)
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// Have this program, with the command line of the Go cnitool, drive the plugins where a case does what runtimes do
+    #[arg(long, value_name = "PROGRAM")]
+    cnitool: Option<PathBuf>,
     /// How the outcome is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -68,6 +71,7 @@ pub(crate) fn conformance(session: &mut Session<'_>, options: &ConformanceOption
         profiles: options.config.as_deref().map(profiles).transpose()?.unwrap_or_default(),
         groups: options.groups.clone(),
         limit,
+        cnitool: options.cnitool.clone(),
     };
     let report = {
         let line = session.progress("looking at the plugins");

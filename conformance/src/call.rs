@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_micros(300);
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {
     pub(crate) program: PathBuf,
+    /// None, for a plugin.
+    pub(crate) arguments: Vec<String>,
     /// All of its environment.
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) stdin: String,
@@ -110,7 +112,7 @@ impl Execution {
         stdin.write_all(self.stdin.as_bytes())?;
         stdin.rewind()?;
         let mut command = Command::new(&self.program);
-        command.env_clear().envs(&self.env).current_dir("/").process_group(0);
+        command.args(&self.arguments).env_clear().envs(&self.env).current_dir("/").process_group(0);
         command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         let started = Instant::now();
         let mut child = command.spawn()?;

@@ -1,6 +1,7 @@
 //! What a case file says. README.md of this crate describes the format for those who write cases.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +48,9 @@ pub struct Case {
     /// The configuration list, without `cniVersion` and `name`. Absent: the minimal configuration of the plugin.
     /// A plugin of the type `$plugin` is the one under test: its minimal configuration, merged with what stands here.
     pub conflist: Option<Value>,
+    /// Files that must be there, and their text.
+    #[serde(default)]
+    pub files: BTreeMap<PathBuf, String>,
     /// What is asked for each container.
     #[serde(default)]
     pub containers: BTreeMap<String, Wishes>,

@@ -2,7 +2,7 @@
 
 use libcni::netns::Netns;
 use linuxnet::addr::{self, Dad};
-use linuxnet::link::{self, Bridge, Dev, Veth};
+use linuxnet::link::{self, Bridge, Dev, Upper, Veth};
 use linuxnet::netlink::Netlink;
 use linuxnet::nft::{Nfnetlink, Transaction};
 use linuxnet::route::{self, Route};
@@ -21,6 +21,12 @@ pub(crate) fn make(node: &Node, change: &Change) -> Result<(), NodeError> {
             netlink.create_veth(&Veth { host_name: Some(name), queues: Some(1), ..Veth::new(peer, &netns) })?;
             let peer = find(&mut netlink, place, peer)?;
             netlink.run(link::set_up(Dev::from(&peer)))?;
+        }
+        What::AddVlan { name, link, id } => {
+            let lower = find(&mut netlink, place, link)?;
+            netlink.create_vlan(Upper { name, lower: Dev::from(&lower), netns: None, mtu: None }, *id)?;
+            let link = find(&mut netlink, place, name)?;
+            netlink.run(link::set_up(Dev::from(&link)))?;
         }
         What::AddBridge(name) => drop(netlink.ensure_bridge(&Bridge::new(name))?),
         What::RemoveLink(name) => {
@@ -85,6 +91,10 @@ pub(crate) fn make(node: &Node, change: &Change) -> Result<(), NodeError> {
         What::SetMtu { link, mtu } => {
             let link = find(&mut netlink, place, link)?;
             netlink.run(link::set_mtu(Dev::from(&link), *mtu))?;
+        }
+        What::SetTxQueueLen { link, packets } => {
+            let link = find(&mut netlink, place, link)?;
+            netlink.run(link::set_tx_queue_len(Dev::from(&link), *packets))?;
         }
         What::SetMac { link, mac } => {
             let link = find(&mut netlink, place, link)?;

@@ -40,6 +40,8 @@ pub(crate) struct Assignment {
     pub(crate) bin_dir: PathBuf,
     /// What each execution of a plugin gets.
     pub(crate) limit: Duration,
+    /// The runtime that drives the plugins instead of the suite.
+    pub(crate) cnitool: Option<PathBuf>,
 }
 
 /// How a trial went.

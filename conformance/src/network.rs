@@ -78,7 +78,7 @@ impl Network {
                 config.to_string()
             }
         };
-        Execution { program, env, stdin, name }
+        Execution { program, arguments: Vec::new(), env, stdin, name }
     }
 
     fn environment(&self, verb: &str, container: Option<&Container>, changes: &Call) -> BTreeMap<String, String> {

@@ -23,6 +23,9 @@ use crate::sandbox;
 /// Name of the link between host and outside, on both.
 const UPLINK: &str = "uplink";
 
+/// Where the namespaces of containers are, by name.
+pub(crate) const NETNS_DIR: &str = "/run/netns";
+
 /// How long the kernel may take for what it does later.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -140,7 +143,7 @@ impl Node {
             return Ok(());
         }
         let number = self.containers.len();
-        let netns = Netns::create(format!("/run/netns/{name}"))?;
+        let netns = Netns::create(format!("{NETNS_DIR}/{name}"))?;
         // Runtimes do this by the plugin loopback.
         Netlink::open_in(&netns)?.run(link::set_up(Dev::LOOPBACK))?;
         let container = Container {

@@ -90,12 +90,25 @@ impl Service {
 /// If nobody answers.
 pub(crate) fn fetch_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
     within(netns, || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE)?;
+        let mut stream = connect(SocketAddr::new(address, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         answer(&text)
     })
+}
+
+/// Connects; again where a neighbour was not found, as one that is only just there.
+fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect_timeout(&to, PATIENCE) {
+            Err(e) if e.kind() == io::ErrorKind::HostUnreachable && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Asks a UDP service at `address`; asks again when a packet is lost.
@@ -128,27 +141,27 @@ pub(crate) fn is_closed_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Re
     within(netns, || Ok(TcpStream::connect_timeout(&SocketAddr::new(address, port), IMPATIENCE).is_err()))
 }
 
-/// Whether `address` answers one of several echo requests.
+/// Whether `address` answers one of several echo requests; where that `is_wanted` it is asked more patiently.
 ///
 /// # Errors
 /// If no echo request can be made.
-pub(crate) fn ping(netns: &Netns, address: IpAddr) -> io::Result<bool> {
+pub(crate) fn ping(netns: &Netns, address: IpAddr, is_wanted: bool) -> io::Result<bool> {
     let (family, protocol) = match address {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
     let socket = within(netns, || Ok(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?))?;
-    let deadline = Instant::now() + PATIENCE;
-    for sequence in 1.. {
+    // The first may be lost while neighbours are found; a busy machine takes longer.
+    let (attempts, mut wait) = if is_wanted { (7, Duration::from_millis(200)) } else { (1, IMPATIENCE) };
+    for sequence in 1..=attempts {
         match send_echo_request(&socket, address, sequence) {
-            Ok(()) if is_answered(&socket, address, sequence)? => return Ok(true),
-            // No route, or a neighbour that does not answer: a packet may get through later.
-            _ if Instant::now() >= deadline => return Ok(false),
-            _ => {}
+            Ok(()) if is_answered(&socket, address, sequence, wait)? => return Ok(true),
+            Ok(()) => {}
+            // No route: there may be one later.
+            Err(_) if sequence < attempts => std::thread::sleep(Duration::from_millis(100)),
+            Err(_) => {}
         }
-        if sequence == 5 {
-            break;
-        }
+        wait *= 2;
     }
     Ok(false)
 }
@@ -182,8 +195,8 @@ fn send_echo_request(socket: &OwnedFd, address: IpAddr, sequence: u16) -> io::Re
     sent.map(drop).map_err(Into::into)
 }
 
-fn is_answered(socket: &OwnedFd, address: IpAddr, sequence: u16) -> io::Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+fn is_answered(socket: &OwnedFd, address: IpAddr, sequence: u16, wait: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + wait;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || wait_readable(socket, left).is_err() {

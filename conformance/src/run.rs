@@ -39,6 +39,9 @@ pub struct Options {
     pub groups: Vec<String>,
     /// What each execution of a plugin gets.
     pub limit: Duration,
+    /// A program with the command line of the Go cnitool, which drives the plugins where a case does what any runtime
+    /// does; the suite itself, if absent.
+    pub cnitool: Option<PathBuf>,
 }
 
 /// Why nothing can be run.
@@ -244,6 +247,7 @@ impl Plan<'_> {
                     firewall,
                     bin_dir: self.bin_dir.to_owned(),
                     limit: self.options.limit,
+                    cnitool: self.options.cnitool.clone(),
                 })));
                 row.trials.push((version.clone(), firewall, Err(JobError::Node("it was not run".to_owned()))));
             }

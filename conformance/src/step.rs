@@ -39,6 +39,8 @@ pub enum Action {
     Status(Call),
     /// VERSION of the plugins.
     Version(Call),
+    /// One execution of a plugin with exactly this environment and input.
+    Exec(Exec),
     /// A verb of many containers, `n0`, `n1`, …, at the same time.
     AtOnce(AtOnce),
     /// A verb whose plugins are killed (SIGKILL, with all that they started) at a random moment.
@@ -75,6 +77,21 @@ pub enum Action {
     Note(Scope),
     /// Links, addresses and routes are as they were at the last `note`.
     Unchanged(Scope),
+}
+
+/// An execution of a plugin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// Its type, in the directory under test.
+    pub plugin: String,
+    /// All of its environment, but `PATH`. An empty `CNI_PATH` and `CNI_NETNS` are filled in.
+    pub env: BTreeMap<String, String>,
+    /// JSON for stdin; `cniVersion` is filled in if absent.
+    #[serde(default)]
+    pub config: Value,
+    /// Anything else for stdin.
+    pub stdin: Option<String>,
 }
 
 /// A verb of many containers.
@@ -359,6 +376,15 @@ pub enum What {
         /// The other.
         peer: String,
     },
+    /// `ip link add NAME link LINK type vlan id ID`, up.
+    AddVlan {
+        /// Its name.
+        name: String,
+        /// The link that it is on.
+        link: String,
+        /// The number of the VLAN.
+        id: u16,
+    },
     /// `ip link add NAME type bridge`.
     AddBridge(String),
     /// `ip link del NAME`.
@@ -419,6 +445,13 @@ pub enum What {
         link: String,
         /// In bytes.
         mtu: u32,
+    },
+    /// `ip link set LINK txqueuelen PACKETS`.
+    SetTxQueueLen {
+        /// The link.
+        link: String,
+        /// How many packets may wait.
+        packets: u32,
     },
     /// `ip link set LINK address MAC`.
     SetMac {

@@ -75,6 +75,7 @@ fn programs_in(dir: &Path) -> Result<Vec<String>, NodeError> {
 fn versions(program: &Path) -> Result<Vec<String>, String> {
     let execution = Execution {
         program: program.to_owned(),
+        arguments: Vec::new(),
         env: BTreeMap::from([("CNI_COMMAND".to_owned(), "VERSION".to_owned())]),
         stdin: json!({"cniVersion": "1.0.0"}).to_string(),
         name: "VERSION".to_owned(),

@@ -22,6 +22,7 @@ mod acts;
 mod clock;
 mod looks;
 mod many;
+mod runtime;
 
 /// Why a trial cannot be had: no fault of a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -145,18 +146,20 @@ impl Trial {
 
     /// What the plugin needs to be there, as it is after each start of the machine.
     fn prepare_host(&self) -> Result<(), TrialError> {
-        if let Some(profile) = &self.assignment.subject {
-            for (path, text) in &profile.files {
-                let fault = |e| NodeError::File(path.clone(), e);
-                if let Some(dir) = path.parent() {
-                    std::fs::create_dir_all(dir).map_err(fault)?;
-                }
-                let written = libcni::store::write_atomic(path, text.as_bytes(), 0o644);
-                written.map_err(|e| fault(std::io::Error::other(e)))?;
+        let profile = self.assignment.subject.as_ref();
+        for (path, text) in profile.into_iter().flat_map(|profile| &profile.files).chain(&self.case.files) {
+            let fault = |e| NodeError::File(path.clone(), e);
+            if let Some(dir) = path.parent() {
+                std::fs::create_dir_all(dir).map_err(fault)?;
             }
-            for wanted in &profile.prepare {
-                change::make(&self.node, wanted)?;
-            }
+            let written = libcni::store::write_atomic(path, text.as_bytes(), 0o644);
+            written.map_err(|e| fault(std::io::Error::other(e)))?;
+        }
+        for wanted in profile.into_iter().flat_map(|profile| &profile.prepare) {
+            change::make(&self.node, wanted)?;
+        }
+        if self.assignment.cnitool.is_some() {
+            runtime::configure(&self.network)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The steps, one function each.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Stop, Trial, TrialError};
-use crate::call::Record;
+use crate::call::{Execution, Record};
 use crate::change;
 use crate::expect::{judge, only_object, parts_of};
-use crate::network::attachment;
+use crate::network::{attachment, merge};
 use crate::node::NodeError;
 use crate::reach::{self, Service};
-use crate::step::{Action, Call, Closed, Expect, Fetch, Gc, IpamCall, Outcome, Ping, Run};
+use crate::step::{Action, Call, Closed, Exec, Expect, Fetch, Gc, IpamCall, Outcome, Ping, Run};
 use crate::{ipam, look};
 
 /// After this long the kernel has finished what it does later.
@@ -22,6 +23,11 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 impl Trial {
     pub(super) fn act(&mut self, action: &Action, expect: &Expect) -> Result<(), Stop> {
+        if let Some(program) = self.assignment.cnitool.clone()
+            && let Some(outcome) = self.by_runtime(&program, action, expect)
+        {
+            return outcome;
+        }
         match action {
             Action::Add(call) => self.add(call, expect),
             Action::Check(call) => self.each("CHECK", call, false, expect),
@@ -29,6 +35,7 @@ impl Trial {
             Action::Gc(gc) => self.gc(gc, expect),
             Action::Status(call) => self.each("STATUS", call, false, expect),
             Action::Version(call) => self.each("VERSION", call, false, expect),
+            Action::Exec(exec) => self.exec(exec, expect),
             Action::AtOnce(wanted) => self.at_once(wanted, expect),
             Action::Interrupt(wanted) => self.interrupt(wanted),
             Action::Repeat(wanted) => self.repeat(wanted),
@@ -52,8 +59,8 @@ impl Trial {
                 self.place(&wanted.place)?;
                 Ok(change::make(&self.node, wanted)?)
             }
-            Action::Ping(ping) => self.ping(ping),
-            Action::Fetch(fetch) => self.fetch(fetch),
+            Action::Ping(ping) => self.ping(ping, expect),
+            Action::Fetch(fetch) => self.fetch(fetch, expect),
             Action::Closed(closed) => self.closed(closed),
             Action::NothingLeft(_) => self.nothing_left(),
             Action::Interface(wanted) => self.interface_is(wanted),
@@ -106,14 +113,24 @@ impl Trial {
     /// A verb of each plugin; the first that does otherwise than expected ends it, and so does the first failure.
     fn each(&mut self, verb: &str, call: &Call, reverse: bool, expect: &Expect) -> Result<(), Stop> {
         self.container(&call.container)?;
-        for plugin in self.chosen(call, reverse) {
-            let record = self.run(verb, &plugin, call, None)?;
-            judge(&record, expect, &self.network.version, false).map_err(Stop::Fault)?;
-            if !record.succeeded() {
+        let plugins = self.chosen(call, reverse);
+        let last = plugins.len().saturating_sub(1);
+        for (at, plugin) in plugins.iter().enumerate() {
+            let record = self.run(verb, plugin, call, None)?;
+            if !self.judge_one(&record, expect, at == last).map_err(Stop::Fault)? {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Judges one of several plugins, and says whether the next is called. Success is expected of each, a failure of one
+    /// of them: the chain as a whole.
+    fn judge_one(&self, record: &Record, expect: &Expect, is_last: bool) -> Result<bool, String> {
+        let may_go_on = expect.outcome == Outcome::Failure && record.succeeded() && !is_last;
+        let own = if may_go_on { &Expect::default() } else { expect };
+        judge(record, own, &self.network.version, false)?;
+        Ok(record.succeeded())
     }
 
     fn gc(&mut self, gc: &Gc, expect: &Expect) -> Result<(), Stop> {
@@ -127,11 +144,12 @@ impl Trial {
             Some(Value::String(absent)) if absent == "absent" => None,
             Some(other) => Some(other.clone()),
         };
-        for plugin in self.chosen(&gc.call, false) {
-            let execution = self.network.execution("GC", &plugin, None, &gc.call, list.as_ref());
+        let plugins = self.chosen(&gc.call, false);
+        let last = plugins.len().saturating_sub(1);
+        for (at, plugin) in plugins.iter().enumerate() {
+            let execution = self.network.execution("GC", plugin, None, &gc.call, list.as_ref());
             let record = self.execute(&execution)?;
-            judge(&record, expect, &self.network.version, false).map_err(Stop::Fault)?;
-            if !record.succeeded() {
+            if !self.judge_one(&record, expect, at == last).map_err(Stop::Fault)? {
                 break;
             }
         }
@@ -164,17 +182,47 @@ impl Trial {
         }
     }
 
-    fn ping(&mut self, ping: &Ping) -> Result<(), Stop> {
+    /// One execution, of which nothing but what is said is as a runtime would do it.
+    fn exec(&mut self, exec: &Exec, expect: &Expect) -> Result<(), Stop> {
+        let mut env = BTreeMap::from([("PATH".to_owned(), self.network.path.clone())]);
+        for (name, value) in &exec.env {
+            let value = match (name.as_str(), value.as_str()) {
+                ("CNI_PATH", "") => self.network.search_path(),
+                ("CNI_NETNS", "") => format!("{}/a", crate::node::NETNS_DIR),
+                _ => value.clone(),
+            };
+            env.insert(name.clone(), value);
+        }
+        let mut config = exec.config.clone();
+        if config.is_object() && config.get("cniVersion").is_none() {
+            merge(&mut config, &serde_json::json!({"cniVersion": self.network.version}));
+        }
+        let verb = exec.env.get("CNI_COMMAND").map_or("", String::as_str);
+        let execution = Execution {
+            program: self.network.bin_dir.join(&exec.plugin),
+            arguments: Vec::new(),
+            env,
+            stdin: exec.stdin.clone().unwrap_or_else(|| config.to_string()),
+            name: format!("{} {verb}", exec.plugin),
+        };
+        let record = self.execute(&execution)?;
+        judge(&record, expect, &self.network.version, verb == "ADD").map_err(Stop::Fault)
+    }
+
+    fn ping(&mut self, ping: &Ping, expect: &Expect) -> Result<(), Stop> {
         self.place(&ping.from)?;
         let netns = self.node.netns(&ping.from)?;
-        match reach::ping(&netns, address(&ping.to)?) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Stop::Fault(format!("{} must answer an echo request of {}", ping.to, ping.from))),
-            Err(e) => Err(Stop::Fault(format!("no echo request can be made from {}: {e}", ping.from))),
+        let is_wanted = expect.outcome != Outcome::Failure;
+        let answered = reach::ping(&netns, address(&ping.to)?, is_wanted)
+            .map_err(|e| Stop::Fault(format!("no echo request can be made from {}: {e}", ping.from)))?;
+        match (is_wanted, answered) {
+            (true, false) => Err(Stop::Fault(format!("{} must answer an echo request of {}", ping.to, ping.from))),
+            (false, true) => Err(Stop::Fault(format!("{} must not answer an echo request of {}", ping.to, ping.from))),
+            _ => Ok(()),
         }
     }
 
-    fn fetch(&mut self, fetch: &Fetch) -> Result<(), Stop> {
+    fn fetch(&mut self, fetch: &Fetch, expect: &Expect) -> Result<(), Stop> {
         self.place(&fetch.from)?;
         self.place(&fetch.server)?;
         let (from, server) = (self.node.netns(&fetch.from)?, self.node.netns(&fetch.server)?);
@@ -185,6 +233,10 @@ impl Trial {
             true => reach::fetch_udp(&from, to, fetch.port),
             false => reach::fetch_tcp(&from, to, fetch.port),
         };
+        if expect.outcome == Outcome::Failure {
+            let fault = || Stop::Fault(format!("{} port {} must not be answered", fetch.to, fetch.port));
+            return if answer.is_err() { Ok(()) } else { Err(fault()) };
+        }
         let wanted = format!("{} port {} must be answered by {}", fetch.to, fetch.port, fetch.server);
         let answer = answer.map_err(|e| Stop::Fault(format!("{wanted}, but nobody answers: {e}")))?;
         if answer.from != fetch.server {
