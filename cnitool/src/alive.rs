@@ -2,13 +2,13 @@
 //! those that are being attached now. Nothing of theirs is a leak.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use libcni::netns::Netns;
 use linuxnet::link::{Dev, Link};
 use linuxnet::netlink::Netlink;
-use linuxnet::tag::Tag;
+use linuxnet::tag::{self, Tag};
 
 use crate::node::owned::{Object, Owner};
 use crate::node::{Inventory, Owned, Standing};
@@ -23,6 +23,8 @@ pub(crate) struct Witnesses {
     addresses: HashSet<IpAddr>,
     /// Container IDs, as tags have them.
     containers: HashSet<String>,
+    /// Hashes of their names, as the Go plugins make them.
+    hashes: HashSet<String>,
     /// Links of the host that lead into another namespace, or that packets are sent to.
     links: HashSet<String>,
 }
@@ -35,9 +37,10 @@ impl Witnesses {
             found.addresses.extend(namespace.addresses.iter().map(|address| address.net.addr()));
         }
         found.ask_processes(inventory);
+        found.ask_other_ends(inventory);
         found.addresses.retain(|address| !is_everywhere(*address));
         found.ask_links(inventory);
-        found.ask_reservations(inventory);
+        found.ask_objects(inventory);
         found
     }
 
@@ -74,7 +77,10 @@ impl Witnesses {
         match owner {
             Owner::Named { container, .. } => self.containers.contains(container),
             Owner::Address(address) => self.addresses.contains(address),
-            Owner::NameHash(_) | Owner::Hashes(_) | Owner::Unmarked => false,
+            // Names of chains have more or fewer digits of it.
+            Owner::NameHash(hash) => self.hashes.iter().any(|known| known.starts_with(hash) || hash.starts_with(known)),
+            Owner::Hashes(hash) => self.hashes.contains(hash),
+            Owner::Unmarked => false,
         }
     }
 
@@ -97,6 +103,19 @@ impl Witnesses {
         }
     }
 
+    /// The addresses in the namespaces that links of the host lead into, also where nobody here knows a path to them.
+    fn ask_other_ends(&mut self, inventory: &Inventory) {
+        let known: HashSet<u32> = inventory.namespaces.iter().filter_map(|namespace| namespace.id).collect();
+        let links = inventory.host().into_iter().flat_map(|host| &host.links);
+        let unknown: HashSet<u32> =
+            links.filter_map(|link| link.link_netns_id).filter(|id| !known.contains(id)).collect();
+        let Ok(mut netlink) = Netlink::open() else { return };
+        for id in unknown {
+            let addresses = netlink.addresses_in_namespace(id).unwrap_or_default();
+            self.addresses.extend(addresses.iter().map(|address| address.net.addr()));
+        }
+    }
+
     fn ask_links(&mut self, inventory: &Inventory) {
         let Some(host) = inventory.host() else { return };
         let mut netlink = Netlink::open().ok();
@@ -111,16 +130,43 @@ impl Witnesses {
         }
     }
 
-    /// Whoever reserved an address that is in use is alive.
-    fn ask_reservations(&mut self, inventory: &Inventory) {
+    /// Whoever has something that is about an address in use is alive: a reservation, an element, a rule.
+    fn ask_objects(&mut self, inventory: &Inventory) {
         for owned in &inventory.owned {
-            if let (Object::Reservation { address, .. }, Owner::Named { container, .. }) = (&owned.object, &owned.owner)
-                && self.addresses.contains(address)
-            {
-                self.containers.insert(container.clone());
+            if !addresses_of(&owned.object.to_string()).iter().any(|address| self.addresses.contains(address)) {
+                continue;
+            }
+            match &owned.owner {
+                Owner::Named { network, container, ifname } => {
+                    self.containers.insert(container.clone());
+                    self.hash(network.as_deref(), container, ifname.as_deref());
+                }
+                Owner::NameHash(hash) | Owner::Hashes(hash) => drop(self.hashes.insert(hash.clone())),
+                Owner::Address(_) | Owner::Unmarked => {}
             }
         }
     }
+
+    /// The hashes by which the Go plugins name what is this container's.
+    fn hash(&mut self, network: Option<&str>, container: &str, ifname: Option<&str>) {
+        let (Some(network), Ok(id)) = (network, container.parse()) else { return };
+        let Ok(name) = network.parse() else { return };
+        self.hashes.insert(tag::chain_name("", &name, &id).trim_start_matches("CNI-").to_owned());
+        if let Some(ifname) = ifname {
+            let network = tag::short_hash(network);
+            self.hashes.insert(format!("{network}-{}", tag::short_hash(&format!("{ifname}:{container}"))));
+        }
+    }
+}
+
+/// The addresses in a text such as `-s 10.60.0.4/32` or `to 10.1.0.2:80`.
+fn addresses_of(text: &str) -> Vec<IpAddr> {
+    let words = text.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':')));
+    let address = |word: &str| {
+        let word = word.trim_end_matches(':');
+        word.parse().or_else(|_| word.parse::<SocketAddr>().map(|socket| socket.ip())).ok()
+    };
+    words.filter_map(address).collect()
 }
 
 /// Whether every namespace may have this address.
@@ -145,9 +191,30 @@ fn inode_of(netns: &Path) -> Option<u64> {
 fn addresses_in(netns: &Path) -> Vec<IpAddr> {
     let read = || -> Option<Vec<IpAddr>> {
         let mut netlink = Netlink::open_in(&Netns::open(netns).ok()?).ok()?;
-        let links = netlink.links().ok()?;
-        let addresses = links.iter().filter_map(|link| netlink.addresses(Dev::from(link)).ok());
-        Some(addresses.flatten().map(|address| address.net.addr()).collect())
+        Some(netlink.all_addresses().ok()?.iter().map(|address| address.net.addr()).collect())
     };
     read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_rules_and_elements() {
+        let found = |text| addresses_of(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found("-A CNI-FORWARD -s 10.60.0.4/32 -j ACCEPT"), ["10.60.0.4"]);
+        assert_eq!(found("element tcp . 8000 : 10.10.0.4 . 80 of hostports4"), ["10.10.0.4"]);
+        assert_eq!(found("tcp dport 8080 dnat to 10.1.0.2:80"), ["10.1.0.2"]);
+        assert_eq!(found("reservation of fd00:20::3 (/run/net): abc"), ["fd00:20::3"]);
+    }
+
+    #[test]
+    fn the_hashes_are_those_of_the_go_plugins() {
+        let mut witnesses = Witnesses::default();
+        witnesses.hash(Some("net"), "c1", Some("eth0"));
+        // From `nft list ruleset` after the reference's bridge plugin v1.9.1.
+        assert!(witnesses.speaks_for(&Owner::Hashes("a4861f4ae9f7d238-f4d01f2ef4b92245".to_owned())));
+        assert!(!witnesses.speaks_for(&Owner::NameHash("c100e68e6ff97ef338b9ce30".to_owned())));
+    }
 }

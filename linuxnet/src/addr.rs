@@ -8,8 +8,13 @@ use nix::libc;
 use crate::error::NetlinkError;
 use crate::link::Dev;
 use crate::netlink::{Mode, Netlink, Request};
-use crate::nl::{attributes, ne32};
+use crate::nl::{Attributes, attributes, ne32};
 use crate::packet::{AddressAttribute, AddressFamily, AddressFlags, AddressMessage};
+
+/// `IFA_TARGET_NETNSID` of linux/if_addr.h, which libc lacks.
+const IFA_TARGET_NETNSID: u16 = 10;
+/// `struct ifaddrmsg`, in bytes: family, prefix length, flags, scope, index.
+const HEADER: usize = 8;
 
 /// Whether the kernel asks the link if somebody has an IPv6 address already, before it uses it (duplicate address
 /// detection, RFC 4862). IPv4 has no such thing.
@@ -50,6 +55,20 @@ impl Netlink {
     pub fn all_addresses(&mut self) -> Result<Vec<Address>, NetlinkError> {
         let message = AddressMessage::default();
         self.dump(&Request::new("list addresses", libc::RTM_GETADDR, Mode::Change, &message), parse)
+    }
+
+    /// The addresses of all links of the namespace that has the number `netns_id` here, as
+    /// [`Link::link_netns_id`](crate::link::Link::link_netns_id) names it: without a path that leads there. Before Linux
+    /// 4.20 those of this namespace.
+    ///
+    /// # Errors
+    /// If there is no such namespace, or it is not this user's.
+    pub fn addresses_in_namespace(&mut self, netns_id: u32) -> Result<Vec<Address>, NetlinkError> {
+        let mut attributes = Attributes::new();
+        attributes.ne32(IFA_TARGET_NETNSID, netns_id);
+        let doing = format!("list the addresses of network namespace number {netns_id}");
+        let request = Request::of_parts(doing, libc::RTM_GETADDR, Mode::Change, &[0; HEADER], &attributes);
+        self.dump(&request, parse)
     }
 
     /// The addresses of a link, in the kernel's order (`ip address show dev DEV`).

@@ -150,6 +150,7 @@ fn living(
     list: &NetworkList,
 ) -> Result<BTreeMap<AttachmentId, String>, ToolError> {
     let mut found = BTreeMap::new();
+    let mut nameless = Vec::new();
     for owned in inventory.owned.iter().filter(|owned| witnesses.is_living(inventory, owned)) {
         let Owner::Named { network: Some(network), container, ifname } = &owned.owner else { continue };
         if network != list.name.as_str() {
@@ -158,11 +159,23 @@ fn living(
         let id = ifname.as_deref().and_then(|ifname| {
             Some(AttachmentId { container_id: container.parse().ok()?, ifname: ifname.parse().ok()? })
         });
-        let id =
-            id.ok_or_else(|| ToolError::Nameless { object: owned.object.to_string(), owner: owned.owner.to_string() })?;
-        found.entry(id).or_insert_with(|| format!("the cache does not know it, but it is alive: {}", owned.object));
+        match id {
+            Some(id) => drop(
+                found
+                    .entry(id)
+                    .or_insert_with(|| format!("the cache does not know it, but it is alive: {}", owned.object)),
+            ),
+            None => nameless.push((owned, container)),
+        }
     }
-    Ok(found)
+    // What does not say the interface mostly belongs to somebody who says it elsewhere.
+    let is_unknown = |container: &str| !found.keys().any(|id| id.container_id.as_str() == container);
+    match nameless.into_iter().find(|(_, container)| is_unknown(container)) {
+        Some((owned, _)) => {
+            Err(ToolError::Nameless { object: owned.object.to_string(), owner: owned.owner.to_string() })
+        }
+        None => Ok(found),
+    }
 }
 
 fn shown(id: &AttachmentId) -> String {

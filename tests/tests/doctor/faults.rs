@@ -117,7 +117,7 @@ impl Planted {
 }
 
 /// Ends the namespace, and waits until the kernel has removed its links.
-fn kill(crowd: &Crowd, member: &Member) {
+pub(crate) fn kill(crowd: &Crowd, member: &Member) {
     let is_veth = |interface: &&serde_json::Value| {
         interface["sandbox"].is_null() && interface["name"].as_str().unwrap().starts_with("veth")
     };

@@ -72,6 +72,54 @@ fn ten_faults_are_found_and_nothing_else() {
     eventually("nothing is left", || told(&examined(&crowd)).is_empty());
 }
 
+/// The cache is lost, or another runtime's: only what is there can tell who is alive.
+#[test]
+fn nobody_who_is_alive_is_called_a_leak_or_collected() {
+    let Some(crowd) = Crowd::start(10, 10) else { return };
+    std::fs::remove_dir_all(crowd.cache_dir()).unwrap();
+    let report = examined(&crowd);
+    assert_eq!(told(&report), "", "they live");
+    let dry = crowd.cnitool(&["gc", "--networks", "all", "--dry-run"]);
+    assert!(dry.status.success() && !dry.stdout.contains("  goes "), "{dry:?}");
+    let gc = crowd.cnitool(&["gc", "--networks", "all"]);
+    assert!(gc.status.success(), "{gc:?}");
+    crowd.members.iter().for_each(|member| assert_connected(&crowd, member));
+}
+
+#[test]
+fn gc_does_what_its_plan_says() {
+    let Some(crowd) = Crowd::start(20, 0) else { return };
+    let pods: Vec<&Member> = crowd.members.iter().filter(|member| member.network == "pods").collect();
+    let [gone, living, listed] = [pods[0], pods[1], pods[2]];
+    faults::kill(&crowd, gone);
+    let before = crowd.node.snapshot();
+    let plan = crowd.cnitool(&["gc", "pods", "--dry-run"]);
+    let says = |member: &Member, what: &str| {
+        let start = format!("  {what:<7}{}… eth0:", &member.container.id[..12]);
+        plan.stdout.lines().any(|line| line.starts_with(&start))
+    };
+    assert!(says(gone, "goes") && says(living, "stays") && says(listed, "stays"), "{}", plan.stdout);
+    assert!(plan.stdout.ends_with("Nothing was done: --dry-run.\n"), "{}", plan.stdout);
+    // The kernel makes routes of link-local addresses when it likes.
+    let now = crowd.node.snapshot();
+    let is_ours = |line: &&str| !line.starts_with("route ");
+    assert_eq!(now.since(&before).into_iter().filter(is_ours).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert_eq!(before.since(&now).into_iter().filter(is_ours).collect::<Vec<_>>(), Vec::<&str>::new());
+
+    let done = crowd.cnitool(&["gc", "pods"]);
+    assert!(done.stdout.ends_with("network pods: detached 1 attachment\n"), "{done:?}");
+    assert_eq!(told(&examined(&crowd)), "");
+    assert_connected(&crowd, living);
+
+    let keep = format!("{}/eth0", listed.container.id);
+    let done = crowd.cnitool(&["gc", "pods", "--keep", &keep]);
+    assert!(done.stdout.ends_with(&format!("network pods: detached {} attachments\n", pods.len() - 2)), "{done:?}");
+    assert_connected(&crowd, listed);
+    assert!(crowd.node.host.find_link("cni0").is_some());
+    let other = crowd.members.iter().find(|member| member.network == "edge").unwrap();
+    assert_connected(&crowd, other);
+}
+
 /// For whoever wants to see it: with `DOCTOR_SHOW=DIR` what it prints in 80 and 160 columns is in files there.
 fn show(crowd: &Crowd) {
     let Some(dir) = std::env::var_os("DOCTOR_SHOW").map(std::path::PathBuf::from) else { return };
