@@ -142,9 +142,9 @@ fn shown_path(path: &Option<PathBuf>) -> String {
 }
 
 fn objects(group: &mut Group, inventory: &Inventory, leaks: &Leaks) {
-    let mut kinds: BTreeMap<(&'static str, Option<&str>), Vec<String>> = BTreeMap::new();
+    let mut kinds: BTreeMap<(&'static str, Option<&str>), Vec<&Owned>> = BTreeMap::new();
     for (owned, network) in &leaks.objects {
-        kinds.entry((code(&owned.object), network.as_deref())).or_default().push(described(owned));
+        kinds.entry((code(&owned.object), network.as_deref())).or_default().push(owned);
     }
     if kinds.is_empty() {
         group.ok("nothing is left of containers that are gone");
@@ -153,8 +153,14 @@ fn objects(group: &mut Group, inventory: &Inventory, leaks: &Leaks) {
         let (noun, why) = meaning(code);
         let of = network.map(|network| format!(" of network \"{network}\"")).unwrap_or_default();
         let seen = format!("{}{of}, whose container is gone", counted(objects.len(), noun));
-        let has_stale = stale(inventory).any(|attached| Some(attached.network.as_str()) == network);
-        group.found(Finding::warning(code, seen).because(why).cure(cure(inventory, network, has_stale)).about(objects));
+        // What no attachment owns goes by the plugins' GC alone.
+        let goes_by_del = objects.iter().all(|owned| !owned.attachments.is_empty());
+        group.found(
+            Finding::warning(code, seen)
+                .because(why)
+                .cure(cure(inventory, network, goes_by_del))
+                .about(objects.into_iter().map(described)),
+        );
     }
 }
 
@@ -168,10 +174,10 @@ pub(crate) fn described(owned: &Owned) -> String {
 }
 
 /// What removes it: GC of the network, where the plugins see it; else this command.
-fn cure(inventory: &Inventory, network: Option<&str>, has_stale: bool) -> String {
+fn cure(inventory: &Inventory, network: Option<&str>, goes_by_del: bool) -> String {
     let list = network.and_then(|network| list_of(inventory, network));
     let is_configured = list.is_some_and(|list| inventory.networks.iter().any(|(_, one)| one.name == list.name));
-    match list.filter(|list| is_configured && (has_stale || list.cni_version.has_gc_and_status())) {
+    match list.filter(|list| is_configured && (goes_by_del || list.cni_version.has_gc_and_status())) {
         Some(list) => format!("cnitool gc {}", list.name),
         None => "cnitool doctor --fix".to_owned(),
     }
