@@ -1,4 +1,4 @@
-//! What a command found to be wrong: one form for `doctor` and `validate`.
+//! What `doctor` found to be wrong. How bad it is, `validate` says by the same words; its findings have a place in a file.
 
 use serde::Serialize;
 

@@ -72,3 +72,14 @@ fn meaning(code: ErrorCode) -> &'static str {
         _ => "",
     }
 }
+
+/// `1 thing`, `2 things`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix('y'), noun.split_once(" of ")) {
+        (1, ..) => format!("1 {noun}"),
+        (_, Some(stem), _) => format!("{count} {stem}ies"),
+        (_, None, Some((head, tail))) => format!("{count} {head}s of {tail}"),
+        (_, None, None) if noun.ends_with("address") => format!("{count} {noun}es"),
+        (_, None, None) => format!("{count} {noun}s"),
+    }
+}

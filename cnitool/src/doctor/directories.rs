@@ -13,6 +13,7 @@ use libcni::{error, store};
 use super::configured::Plugin;
 use super::report::Group;
 use crate::finding::Finding;
+use crate::report::counted;
 
 /// `e_machine` of an ELF file: its place, and how many bytes of the file are looked at.
 const ELF_MACHINE: usize = 18;
@@ -61,7 +62,7 @@ pub(super) fn examine(runtime: &Runtime, conf_dir: &Path, lists: &[(PathBuf, Net
 fn configuration(group: &mut Group, dir: &Path) {
     let shown = dir.display();
     match std::fs::read_dir(dir) {
-        Ok(entries) => group.ok(format!("configurations in {shown}: {} files", entries.count())),
+        Ok(entries) => group.ok(format!("configurations in {shown}: {}", counted(entries.count(), "file"))),
         Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => group.found(
             Finding::error("missing-directory", format!("there is no configuration directory {shown}"))
                 .because("a runtime finds no network, and starts no container that wants one")
@@ -97,7 +98,7 @@ fn programs(group: &mut Group, dirs: &[PathBuf]) -> BTreeMap<String, Vec<Candida
         }
         match store::files(dir) {
             Ok(files) => {
-                group.ok(format!("plugin directory {shown}: {} files", files.len()));
+                group.ok(format!("plugin directory {shown}: {}", counted(files.len(), "file")));
                 for path in files {
                     let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
                         continue;

@@ -12,6 +12,7 @@ use crate::alive::Witnesses;
 use crate::finding::Finding;
 use crate::node::owned::{Object, Owner};
 use crate::node::{Attached, Inventory, Life, Owned, Standing};
+use crate::report::counted;
 use crate::session::Session;
 
 /// What belongs to nobody may be of an ADD that is under way; a moment later it belongs to somebody.
@@ -112,7 +113,7 @@ fn attachments(group: &mut Group, inventory: &Inventory) {
         by_network.entry(attached.network.as_str()).or_default().push(format!("{} ({netns})", attached.id));
     }
     let living = inventory.attachments.iter().filter(|attached| matches!(attached.life, Life::Alive(_))).count();
-    group.ok(format!("{living} attachments in the cache are alive"));
+    group.ok(format!("alive: {} in the cache", counted(living, "attachment")));
     for (network, stale) in by_network {
         let seen = format!(
             "{} of network \"{network}\" in the cache, whose namespace is gone",
@@ -213,15 +214,5 @@ fn meaning(code: &str) -> (&'static str, &'static str) {
         RULE => ("rule", "packets to an address or port are treated as those of a container that is gone"),
         CHAIN => ("chain", "it makes the rule set longer, and is walked through where a rule leads there"),
         _ => ("file", "it would be taken for that of another container with the same name"),
-    }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    match (count, noun.strip_suffix('y'), noun.split_once(" of ")) {
-        (1, ..) => format!("1 {noun}"),
-        (_, Some(stem), _) => format!("{count} {stem}ies"),
-        (_, None, Some((head, tail))) => format!("{count} {head}s of {tail}"),
-        (_, None, None) if noun.ends_with("address") => format!("{count} {noun}es"),
-        (_, None, None) => format!("{count} {noun}s"),
     }
 }

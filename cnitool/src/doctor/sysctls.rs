@@ -11,6 +11,7 @@ use super::configured::{Family, Plugin};
 use super::report::Group;
 use crate::finding::Finding;
 use crate::node::{Attached, Inventory, Life, config};
+use crate::report::counted;
 
 /// kube-proxy's chain, in iptables' table nat.
 const KUBE_SERVICES: &str = "KUBE-SERVICES";
@@ -68,7 +69,7 @@ fn forwarding(group: &mut Group, inventory: &Inventory, family: Family) {
         Ok(value) => group.found(
             Finding::error(
                 "forwarding-off",
-                format!("{dotted} is {value}, and this host routes for {containers} containers"),
+                format!("{dotted} is {value}, and this host routes for {}", counted(containers, "container")),
             )
             .because(format!("their {} packets go no further than this host", family.as_str()))
             .cure(format!("sysctl -w {dotted}=1")),

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::side::{Group, Side, groups};
-use super::text::counted;
 use super::view::{Row, View};
+use crate::report::counted;
 
 /// The graph of a view.
 pub(super) fn of(view: &View<'_>) -> String {

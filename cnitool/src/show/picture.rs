@@ -2,9 +2,9 @@
 //! the containers as cards that hang on rails. Lengths are in units of the picture, which is a pixel at its full size.
 
 use super::side::{Group, Side, groups};
-use super::text::counted;
 use super::view::{Row, View};
 use crate::node::{Inventory, Overlay};
+use crate::report::counted;
 
 /// Around everything, and between panels.
 const MARGIN: f64 = 20.0;

@@ -2,6 +2,7 @@
 
 use crate::error::ToolError;
 use crate::node::Life;
+use crate::report::counted;
 use crate::session::Session;
 use crate::terminal::{Cell, Section, Tone};
 
@@ -90,11 +91,6 @@ fn common_bridge<'i>(rows: &[Row<'i>]) -> Option<&'i str> {
     let mut bridges = rows.iter().filter_map(|row| row.bridge);
     let first = bridges.next()?;
     bridges.all(|bridge| bridge == first).then_some(first)
-}
-
-/// `1 thing`, `2 things`.
-pub(crate) fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn name(row: &Row<'_>) -> Cell {
