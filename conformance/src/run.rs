@@ -136,7 +136,8 @@ pub fn run(options: &Options, progress: &(dyn Fn(usize, usize) + Sync)) -> Resul
     let jobs = plan.jobs;
     let outcomes: Vec<Mutex<Option<Result<Outcome, JobError>>>> = jobs.iter().map(|_| Mutex::default()).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    // A trial waits for the kernel half of the time.
+    let workers = 2 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
