@@ -7,7 +7,7 @@ mod support;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libcni::netns::Netns;
 use linuxnet::nft::{
@@ -75,8 +75,22 @@ impl Way<'_> {
         self.connect(to, Duration::from_millis(300)).is_none()
     }
 
+    /// A program that another test is about to start has a copy of the listener of before until it is executed.
+    fn listen(&self) -> TcpListener {
+        let bind = || self.server.within(|| TcpListener::bind(self.at)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match bind() {
+                Err(e) if e.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                outcome => return outcome.unwrap(),
+            }
+        }
+    }
+
     fn connect(&self, to: SocketAddr, patience: Duration) -> Option<IpAddr> {
-        let listener = self.server.within(|| TcpListener::bind(self.at)).unwrap().unwrap();
+        let listener = self.listen();
         match self.client.within(|| TcpStream::connect_timeout(&to, patience)).unwrap() {
             Ok(_connected) => Some(listener.accept().unwrap().1.ip()),
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::TimedOut) => None,

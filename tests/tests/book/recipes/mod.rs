@@ -30,12 +30,13 @@ impl Recipe {
         Self::of_page(Page::read(format!("docs/cookbook/{name}.md")), prepare)
     }
 
-    /// A page with lists and a terminal.
+    /// A page with lists, which are valid, and a terminal.
     fn of_page(page: Page, prepare: impl FnOnce(&Node)) -> Option<Self> {
         Binaries::ours()?;
         let node = Node::start()?;
         prepare(&node);
         let network = node.network(page.conflists().remove(0));
+        console::validate(&page, &node);
         let before = node.snapshot();
         Some(Self { page, bed: Bed { node, network, before } })
     }
@@ -79,9 +80,8 @@ impl Recipe {
         self.at_the_terminal(preparation);
     }
 
-    /// The page's lists are valid, and it goes as its terminal shows, after which nothing is left.
+    /// It goes as the page's terminal shows, after which nothing is left.
     fn at_the_terminal(&self, preparation: &str) {
-        console::validate(&self.page, self.node());
         console::run(&self.page, self.node(), preparation);
         self.node().assert_nothing_left(&self.bed.before, &[]);
     }
