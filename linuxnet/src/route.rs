@@ -1,26 +1,28 @@
 //! Routes (`ip route`).
 
 mod default;
+mod listed;
 mod marked;
 mod saved;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::addr::ip;
 use crate::error::NetlinkError;
 use crate::link::Dev;
 use crate::netlink::{Mode, Netlink, Request};
-use crate::nl::{attributes, find, ne32};
 use crate::packet::{
     AddressFamily, RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
     RouteType,
 };
 
+#[cfg(test)]
+pub(crate) use listed::listed_of_table;
+pub use listed::{Hop, ListedRoute};
 pub use marked::{MarkedRoute, PROTOCOL_OVERLAY, Way, create_marked, remove_marked, set_marked};
 pub use saved::{SavedRoute, put_back};
 
@@ -276,64 +278,7 @@ impl Netlink {
 
 /// Reads an `RTM_NEWROUTE`: one route for each next hop, none if it is of another type or cut off.
 fn parse(message: &[u8]) -> Vec<Route> {
-    parse_common(message).map(|(route, hops)| expand(route, hops)).unwrap_or_default()
-}
-
-/// The route, and its next hops where there are several (`RTA_MULTIPATH`).
-fn parse_common(message: &[u8]) -> Option<(Route, &[u8])> {
-    // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags (u32).
-    let &[family, prefix, _source, _tos, table, _protocol, scope, kind] = message.first_chunk()?;
-    let unspecified = match i32::from(family) {
-        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => return None,
-    };
-    if kind != RTN_UNICAST {
-        return None;
-    }
-    let mut route = Route::to(IpNet::new(unspecified, prefix).ok()?);
-    route.table = u32::from(table);
-    route.scope = Some(scope);
-    let mut hops: &[u8] = &[];
-    for (kind, value) in attributes(message.get(12..)?) {
-        match kind {
-            libc::RTA_DST => route.dst = IpNet::new(ip(value)?, prefix).ok()?,
-            libc::RTA_GATEWAY => route.gw = ip(value),
-            RTA_VIA => route.gw = value.get(2..).and_then(ip),
-            libc::RTA_OIF => route.link = ne32(value),
-            libc::RTA_PREFSRC => route.src = ip(value),
-            libc::RTA_PRIORITY => route.priority = ne32(value),
-            libc::RTA_TABLE => route.table = ne32(value)?,
-            libc::RTA_METRICS => {
-                route.mtu = find(value, RTAX_MTU).and_then(ne32);
-                route.advmss = find(value, RTAX_ADVMSS).and_then(ne32);
-            }
-            libc::RTA_MULTIPATH => hops = value,
-            _ => {}
-        }
-    }
-    Some((route, hops))
-}
-
-fn expand(route: Route, mut hops: &[u8]) -> Vec<Route> {
-    if hops.is_empty() {
-        return vec![route];
-    }
-    let mut routes = Vec::new();
-    // struct rtnexthop: length (u16), flags, hops, index (i32); then attributes.
-    while let Some(length) = hops.first_chunk().map(|bytes| usize::from(u16::from_ne_bytes(*bytes)))
-        && let Some(hop) = hops.get(..length)
-        && let Some(link) = hop.get(4..8).and_then(ne32)
-    {
-        let gw = attributes(hop.get(8..).unwrap_or_default()).find_map(|(kind, value)| match kind {
-            libc::RTA_GATEWAY => ip(value),
-            RTA_VIA => value.get(2..).and_then(ip),
-            _ => None,
-        });
-        routes.push(Route { gw, link: Some(link), ..route.clone() });
-        hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    routes
+    listed::parse(message).map(ListedRoute::into_unicast).unwrap_or_default()
 }
 
 #[cfg(test)]

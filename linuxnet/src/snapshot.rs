@@ -40,8 +40,8 @@ use crate::netlink::Netlink;
 use crate::nft::{ListedChain, ListedElement, ListedRule, ListedSet, ListedTable, Nfnetlink, Ruleset};
 use crate::tc::{Filter, Qdisc};
 
+pub use crate::route::{Hop, ListedRoute};
 pub use diff::Change;
-pub use route::{Hop, ListedRoute};
 pub use rule::ListedPolicy;
 
 /// What kind of thing an [`Entry`] is. The order is that of a snapshot.

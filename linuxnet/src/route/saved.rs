@@ -9,7 +9,7 @@ use crate::netlink::{Batch, Mode, Netlink, Request};
 use crate::nl::{Attributes, attributes, ne32};
 use crate::packet::{AddressFamily, RouteAttribute, RouteMessage};
 
-use super::{LOCAL, MAIN, Route, doing, expand, parse_common};
+use super::{LOCAL, MAIN, Route, doing};
 
 /// The length of `struct rtmsg`, and where in it the table, the maker and the flags (u32) stand.
 const HEADER: usize = 12;
@@ -166,8 +166,7 @@ pub fn put_back(netlink: &mut Netlink, dev: Dev<'_>, saved: &[SavedRoute]) -> Re
 
 /// Reads an `RTM_NEWROUTE`. `None`: it is of another type, or cut off.
 fn parse(message: &[u8]) -> Option<SavedRoute> {
-    let (route, hops) = parse_common(message)?;
-    let expanded = expand(route, hops);
+    let expanded = super::parse(message);
     let route = expanded.first()?.clone();
     let protocol = message.get(PROTOCOL).copied();
     Some(SavedRoute {
