@@ -25,5 +25,14 @@ pub(crate) fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
 /// If it takes longer than `PATIENCE`.
 #[track_caller]
 pub fn eventually(what: &str, done: impl FnMut() -> bool) {
-    assert!(within(PATIENCE, done), "still not after {} s: {what}", PATIENCE.as_secs());
+    eventually_within(PATIENCE, what, done);
+}
+
+/// The same for what may take longer.
+///
+/// # Panics
+/// If it takes longer than `limit`.
+#[track_caller]
+pub fn eventually_within(limit: Duration, what: &str, done: impl FnMut() -> bool) {
+    assert!(within(limit, done), "still not after {} s: {what}", limit.as_secs());
 }

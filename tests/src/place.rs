@@ -1,5 +1,6 @@
 //! A place on the network: a namespace in which commands run and sockets open.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -40,8 +41,23 @@ impl Place {
     pub fn try_sh(&self, line: &str) -> Result<String, String> {
         let mut words = line.split_whitespace();
         let mut command = Command::new(words.next().expect("a command"));
-        command.args(words).stdin(Stdio::null());
-        let output = self.run(|| command.output()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        command.args(words);
+        self.output(command, "")
+    }
+
+    /// Runs a command with this input in the namespace; its stdout.
+    ///
+    /// # Errors
+    /// What it wrote to stderr.
+    ///
+    /// # Panics
+    /// If there is no such program.
+    pub fn output(&self, mut command: Command, input: &str) -> Result<String, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.run(|| command.spawn()).unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        // It may end without reading.
+        let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("output");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }

@@ -11,4 +11,5 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them by name.
-pub(crate) const CLIENTS: [(&str, Run); 2] = [("containerd", containerd::run), ("podman", podman::run)];
+pub(crate) const CLIENTS: [(&str, Run); 3] =
+    [("containerd", containerd::run_1_6), ("containerd-2", containerd::run_2), ("podman", podman::run)];

@@ -1,14 +1,14 @@
 //! What all clients run on: a node with the plugins behind recorders, and what they left on it.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ferrule_tests::{Node, Place, Process, Snapshot};
+use ferrule_tests::http::page;
+use ferrule_tests::{Node, Place, Snapshot, eventually_within};
 use libcni::store::write_atomic;
 use serde_json::Value;
 
@@ -87,12 +87,6 @@ impl Machine {
         path
     }
 
-    /// Starts a daemon on the machine.
-    pub(crate) fn start(&self, name: &str, command: Command) -> Process {
-        let log = self.dir.join(format!("{name}.log"));
-        self.node.host.run(|| Process::start(name, command, log))
-    }
-
     /// What daemons said last.
     pub(crate) fn logs(&self) -> String {
         let mut text = String::new();
@@ -112,15 +106,8 @@ impl Machine {
     ///
     /// # Errors
     /// What it wrote to stderr.
-    pub(crate) fn run(&self, mut command: Command, input: &str) -> Result<String, String> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let program = command.get_program().to_owned();
-        let mut child = self.node.host.run(|| command.spawn()).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-        // It may have ended without reading.
-        let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
-        let output = child.wait_with_output().expect("output");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    pub(crate) fn run(&self, command: Command, input: &str) -> Result<String, String> {
+        self.node.host.output(command, input)
     }
 
     /// How many addresses of a network are reserved.
@@ -160,46 +147,14 @@ impl Machine {
         }
         panic!("left behind:\n{}", left.join("\n"));
     }
-
-    /// The network of a container that has been attached.
-    pub(crate) fn place(&self, name: &str, container: &str) -> Place {
-        Place { name: name.to_owned(), netns: self.calls.netns_of(container) }
-    }
 }
 
 /// Waits until `done`.
 ///
 /// # Panics
 /// If it takes too long.
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "still not after {} s: {what}", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The page of a server, as somebody at `place` gets it.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
-    page_within(Duration::from_secs(10), place, address, port)
-}
-
-/// The same for who does not expect one.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
-    place.run(|| {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
-    })
+pub(crate) fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, done);
 }
 
 /// # Panics

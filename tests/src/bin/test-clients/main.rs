@@ -7,7 +7,6 @@
 
 mod calls;
 mod clients;
-mod image;
 mod machine;
 mod options;
 mod report;

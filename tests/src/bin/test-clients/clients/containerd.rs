@@ -1,99 +1,82 @@
 //! containerd: pods through CRI as kubelet makes them, `ctr run --cni`, restarts and crashes.
 
 mod crash;
-mod cri;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
 
-use ferrule_tests::Process;
-use nix::sys::signal::Signal;
+use ferrule_tests::containerd::{Containerd, OWNED, Release};
+use ferrule_tests::cri::{self, Pod};
+use ferrule_tests::image::{self, IMAGE};
 use serde_json::{Value, json};
 
 use crate::calls::Call;
-use crate::image::{self, IMAGE};
 use crate::machine::{Machine, assert_serves, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report};
-use cri::{Cri, Pod};
 
-const SOCKET: &str = "/run/containerd/containerd.sock";
-/// Where containerd keeps what is its own.
-const OWNED: [&str; 3] = ["/run/containerd", "/var/lib/containerd", "/run/runc"];
 /// The name of its configuration of the network, and of the network in it.
 const CONFLIST: &str = "10-pods.conflist";
 const NETWORK: &str = "pods";
 /// The plugins of the network, in their order.
 const CHAIN: [&str; 4] = ["bridge", "portmap", "firewall", "bandwidth"];
-/// The namespace of containerd in which CRI works.
-const CRI_NAMESPACE: &str = "k8s.io";
 /// What a pod may receive, in bits per second, and as an annotation of Kubernetes.
 const RATE: (u64, &str) = (10_000_000, "10M");
 
-/// A running containerd.
-struct Containerd<'a> {
+/// What the checks work on.
+struct Client<'a> {
     machine: &'a Machine,
-    cri: Cri<'a>,
-    process: Option<Process>,
+    containerd: Containerd,
 }
 
-pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
-    let mut containerd = Containerd { machine, cri: Cri::new(machine, &options.tools), process: None };
-    if !report.check("starts, without a network", || containerd.starts()) {
+pub(super) fn run_1_6(machine: &Machine, options: &Options, report: &mut Report) {
+    run(&Release::V1_6, machine, options, report);
+}
+
+pub(super) fn run_2(machine: &Machine, options: &Options, report: &mut Report) {
+    run(&Release::V2, machine, options, report);
+}
+
+fn run(release: &'static Release, machine: &Machine, options: &Options, report: &mut Report) {
+    let containerd = Containerd::new(release, &machine.node.host, &machine.dir, &options.tools);
+    let mut client = Client { machine, containerd };
+    if !report.check("starts, without a network", || client.starts()) {
         return;
     }
-    report.check("a broken configuration is told, a mended one works", || containerd.configuration());
-    let Some([a, b]) = report.value("two pods, with addresses of both families", || containerd.two_pods()) else {
+    report.check("a broken configuration is told, a mended one works", || client.configuration());
+    let Some([a, b]) = report.value("two pods, with addresses of both families", || client.two_pods()) else {
         return;
     };
-    report.check("each call is as containerd makes it", || containerd.calls_of(&a));
+    report.check("each call is as containerd makes it", || client.calls_of(&a));
     report.check("ping and HTTP between the pods, IPv4", || reaches(&a, &b, false));
     report.check("ping and HTTP between the pods, IPv6", || reaches(&a, &b, true));
-    report.check("host port: from outside, node, pods, hairpin", || containerd.host_port(&a, &b, false));
-    report.check("host port, IPv6: from outside, pods, hairpin", || containerd.host_port(&a, &b, true));
+    report.check("host port: from outside, node, pods, hairpin", || client.host_port(&a, &b, false));
+    report.check("host port, IPv6: from outside, pods, hairpin", || client.host_port(&a, &b, true));
     report.check("host port from 127.0.0.1", || {
         assert_serves(&machine.node.host, Ipv4Addr::LOCALHOST.into(), a.host_port(), &a.name);
         Ok(())
     });
-    report.check("bandwidth annotations limit the pod", || containerd.bandwidth(&a));
-    report.check("containerd is stopped and started: the pods live", || containerd.restart(&a, &b));
-    report.check("stop and remove: DEL twice, then without namespace", || containerd.removal(&[&a, &b]));
-    report.check("ctr run --cni", || containerd.ctr());
+    report.check("bandwidth annotations limit the pod", || client.bandwidth(&a));
+    report.check("containerd is stopped and started: the pods live", || client.restart(&a, &b));
+    report.check("stop and remove: DEL twice, then without namespace", || client.removal(&[&a, &b]));
+    report.check("ctr run --cni", || client.ctr());
     report.check("nothing is left", || {
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
-    crash::run(&mut containerd, options.kills, report);
+    crash::run(&mut client, options.kills, report);
     report.check("in the end nothing is left", || {
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
 }
 
-impl Containerd<'_> {
-    fn start(&mut self) {
-        let config = self.machine.write("containerd.toml", CONFIG);
-        let mut command = Command::new("containerd");
-        command.arg("--config").arg(config);
-        self.process = Some(self.machine.start("containerd", command));
-        wait_until("containerd answers", || self.cri.network_ready().is_some());
-    }
-
-    fn is_network_ready(&self) -> bool {
-        self.cri.network_ready().is_some_and(|(ready, _)| ready)
-    }
-
+impl Client<'_> {
     fn ctr(&self) -> Outcome {
         let first = self.machine.calls.count();
-        let ctr = |arguments: &[&str]| {
-            let mut command = Command::new("ctr");
-            command.args(["--address", SOCKET, "--namespace", CRI_NAMESPACE]).args(arguments);
-            self.machine.run(command, "").unwrap_or_else(|e| panic!("ctr {arguments:?}: {e}"))
-        };
         let gateway = "10.88.0.1";
         // Shares of the CPU need a controller that may be missing.
         let run = ["run", "--rm", "--cni", "--snapshotter", "native", "--cpu-shares", "0", IMAGE, "by-ctr"];
-        let output = ctr(&[&run[..], &["/bin/busybox", "ping", "-c1", gateway]].concat());
+        let output = self.containerd.ctr(&[&run[..], &["/bin/busybox", "ping", "-c1", gateway]].concat());
         assert!(output.contains("1 packets received"), "{output}");
         let calls = self.machine.calls.since(first);
         let count = |verb: &str, plugin: &str| {
@@ -106,41 +89,33 @@ impl Containerd<'_> {
     /// Without any network, as on a node that has just been made.
     fn starts(&mut self) -> Outcome {
         let image = image::make(&self.machine.dir);
-        self.start();
-        let mut import = Command::new("ctr");
-        import.args(["--address", SOCKET, "--namespace", CRI_NAMESPACE, "images", "import", "--snapshotter", "native"]);
-        import.arg(image);
-        self.machine.run(import, "").unwrap_or_else(|e| panic!("ctr images import: {e}"));
-        wait_until("the image is there", || {
-            self.cri.call("ListImages", &json!({}))["images"].as_array().is_some_and(|images| !images.is_empty())
-        });
-        assert!(!self.is_network_ready(), "ready without a network");
+        self.containerd.start();
+        self.containerd.import(&image);
+        assert!(!self.containerd.is_network_ready(), "ready without a network");
         Ok(())
     }
 
     fn configuration(&self) -> Outcome {
         self.machine.network(CONFLIST, Some(r#"{"cniVersion": "1.0.0", "name": "pods", "plugins": ["#));
-        let broken = self.cri.sandbox(&cri::config("early", None, &json!({}))).expect_err("a pod without a network");
+        let broken =
+            self.containerd.cri.sandbox(&cri::config("early", None, &json!({}))).expect_err("a pod without a network");
         assert!(broken.contains("cni"), "{broken}");
-        assert!(!self.is_network_ready(), "ready with a broken network");
+        assert!(!self.containerd.is_network_ready(), "ready with a broken network");
         self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
-        wait_until("the network is ready", || self.is_network_ready());
+        wait_until("the network is ready", || self.containerd.is_network_ready());
         self.machine.network(CONFLIST, Some("{"));
-        wait_until("a network that breaks is not ready", || !self.is_network_ready());
+        wait_until("a network that breaks is not ready", || !self.containerd.is_network_ready());
         self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
-        wait_until("the network is ready again", || self.is_network_ready());
+        wait_until("the network is ready again", || self.containerd.is_network_ready());
         // Now the pod that failed, of which DEL failed, too, can be removed.
-        for pod in self.cri.pods() {
-            self.cri.stop(&pod);
-            self.cri.remove(&pod);
-        }
+        self.containerd.remove_all_pods();
         Ok(())
     }
 
     fn two_pods(&self) -> Result<[Pod; 2], crate::report::Skip> {
         let rates = json!({"kubernetes.io/ingress-bandwidth": RATE.1, "kubernetes.io/egress-bandwidth": RATE.1});
-        let a = self.cri.pod(cri::config("a", Some(8080), &rates));
-        let b = self.cri.pod(cri::config("b", Some(8081), &json!({})));
+        let a = self.containerd.cri.pod(cri::config("a", Some(8080), &rates));
+        let b = self.containerd.cri.pod(cri::config("b", Some(8081), &json!({})));
         for pod in [&a, &b] {
             assert_eq!(pod.ips.len(), 2, "{}: {:?}", pod.name, pod.ips);
         }
@@ -156,7 +131,7 @@ impl Containerd<'_> {
         assert_eq!(chain, CHAIN, "{}", told(&adds));
         assert!(order.contains(&"loopback") && adds.iter().all(Call::succeeded), "{}", told(&adds));
         let portmap = &adds.iter().find(|call| call.plugin == "portmap").expect("portmap").stdin;
-        assert_eq!(portmap["cniVersion"], "1.0.0");
+        assert_eq!(portmap["cniVersion"], self.containerd.release.cni_version);
         let ports = &portmap["runtimeConfig"]["portMappings"];
         assert_eq!(ports[0]["HostPort"], 8080, "{ports}");
         Ok(())
@@ -194,32 +169,30 @@ impl Containerd<'_> {
 
     fn restart(&mut self, a: &Pod, b: &Pod) -> Outcome {
         let first = self.machine.calls.count();
-        let process = self.process.take().expect("containerd runs");
-        process.signal(Signal::SIGTERM);
-        process.wait();
+        self.containerd.stop();
         assert_serves(&b.place, a.address(false), 80, &a.name);
-        self.start();
-        wait_until("the network is ready", || self.is_network_ready());
+        self.containerd.start();
+        self.containerd.await_network();
         for pod in [a, b] {
-            assert!(self.cri.is_ready(&pod.id), "{} after the restart", pod.name);
-            assert_eq!(self.cri.addresses(&pod.id), pod.ips);
+            assert!(self.containerd.cri.is_ready(&pod.id), "{} after the restart", pod.name);
+            assert_eq!(self.containerd.cri.addresses(&pod.id), pod.ips);
         }
         assert_serves(&a.place, b.address(false), 80, &b.name);
         assert_serves(&self.machine.node.outside, self.machine.node.address(), a.host_port(), &a.name);
         let calls = self.machine.calls.since(first);
         assert!(calls.iter().all(|call| call.verb() != "DEL"), "{}", told(&calls));
-        let c = self.cri.pod(cri::config("c", None, &json!({})));
+        let c = self.containerd.cri.pod(cri::config("c", None, &json!({})));
         assert!(![a, b].iter().any(|pod| pod.ips.iter().any(|ip| c.ips.contains(ip))), "{:?}", c.ips);
-        self.cri.stop(&c.id);
-        self.cri.remove(&c.id);
+        self.containerd.cri.stop(&c.id);
+        self.containerd.cri.remove(&c.id);
         Ok(())
     }
 
     fn removal(&self, pods: &[&Pod]) -> Outcome {
         for pod in pods {
             let netns = self.machine.calls.netns_of(&pod.id);
-            self.cri.stop(&pod.id);
-            self.cri.remove(&pod.id);
+            self.containerd.cri.stop(&pod.id);
+            self.containerd.cri.remove(&pod.id);
             let calls = self.machine.calls.of("DEL", &pod.id);
             assert!(calls.iter().all(Call::succeeded), "{}", told(&calls));
             let bridge = calls.iter().filter(|call| call.plugin == "bridge");
@@ -247,31 +220,3 @@ fn told(calls: &[Call]) -> String {
     };
     calls.iter().map(line).collect::<Vec<_>>().join("\n")
 }
-
-/// Directories are containerd's defaults. Lowering `oom_score_adj` is not permitted everywhere, nor are all controllers of
-/// cgroups to be had (without `disable_cgroup` containerd sets shares of the CPU).
-const CONFIG: &str = r#"
-version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-disabled_plugins = [
-    "io.containerd.snapshotter.v1.aufs",
-    "io.containerd.snapshotter.v1.btrfs",
-    "io.containerd.snapshotter.v1.devmapper",
-    "io.containerd.snapshotter.v1.zfs",
-    "io.containerd.internal.v1.opt",
-    "io.containerd.tracing.processor.v1.otlp",
-]
-[grpc]
-address = "/run/containerd/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "localhost/box:1"
-restrict_oom_score_adj = true
-disable_apparmor = true
-disable_cgroup = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/opt/cni/bin"
-conf_dir = "/etc/cni/net.d"
-"#;

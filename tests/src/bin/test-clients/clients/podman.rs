@@ -5,10 +5,11 @@ mod program;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ferrule_tests::http::{page, page_within};
+use ferrule_tests::image::{self, IMAGE, SERVE};
 use serde_json::Value;
 
-use crate::image::{self, IMAGE, SERVE};
-use crate::machine::{Machine, assert_serves, json, page, page_within, wait_until};
+use crate::machine::{Machine, assert_serves, json, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report, Skip};
 use program::Podman;

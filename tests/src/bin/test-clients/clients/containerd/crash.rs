@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use ferrule_tests::containerd::OWNED;
+use ferrule_tests::cri;
 use serde_json::{Value, json};
 
-use super::cri;
-use super::{CHAIN, Containerd, NETWORK, OWNED};
+use super::{CHAIN, Client, NETWORK};
 use crate::machine::wait_until;
 use crate::report::Report;
 
@@ -17,14 +18,14 @@ use crate::report::Report;
 const ROUND: Duration = Duration::from_millis(2);
 const ROUNDS: usize = 5;
 
-pub(super) fn run(containerd: &mut Containerd<'_>, kills: usize, report: &mut Report) {
+pub(super) fn run(client: &mut Client<'_>, kills: usize, report: &mut Report) {
     if kills == 0 {
         return;
     }
     let mut moments = Moments::default();
     report.check(&format!("killed {kills} times while it attaches, then GC"), || {
         for number in 0..kills {
-            containerd.killed_in_add(number, &mut moments);
+            client.killed_in_add(number, &mut moments);
         }
         Ok(())
     });
@@ -32,7 +33,7 @@ pub(super) fn run(containerd: &mut Containerd<'_>, kills: usize, report: &mut Re
     let mut moments = Moments::default();
     report.check(&format!("killed {kills} times while it detaches, then GC"), || {
         for number in 0..kills {
-            containerd.killed_in_del(number, &mut moments);
+            client.killed_in_del(number, &mut moments);
         }
         Ok(())
     });
@@ -54,18 +55,15 @@ impl std::fmt::Display for Moments {
     }
 }
 
-impl Containerd<'_> {
+impl Client<'_> {
     fn killed_in_add(&mut self, number: usize, moments: &mut Moments) {
         let first = self.machine.calls.count();
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
         let request = self.begin("RunPodSandbox", &json!({"config": config}));
         self.kill_in(number, first, moments, request);
-        self.start();
-        wait_until("the network is ready", || self.is_network_ready());
-        for pod in self.cri.pods() {
-            self.cri.stop(&pod);
-            self.cri.remove(&pod);
-        }
+        self.containerd.start();
+        self.containerd.await_network();
+        self.containerd.remove_all_pods();
         self.remove_orphans();
         let reserved = self.machine.reserved(NETWORK);
         self.machine.collect_garbage(NETWORK);
@@ -75,14 +73,14 @@ impl Containerd<'_> {
 
     fn killed_in_del(&mut self, number: usize, moments: &mut Moments) {
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
-        let pod = self.cri.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
+        let pod = self.containerd.cri.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
         let first = self.machine.calls.count();
         let request = self.begin("StopPodSandbox", &json!({"pod_sandbox_id": pod}));
         self.kill_in(number, first, moments, request);
-        self.start();
-        wait_until("the network is ready", || self.is_network_ready());
-        self.cri.stop(&pod);
-        self.cri.remove(&pod);
+        self.containerd.start();
+        self.containerd.await_network();
+        self.containerd.cri.stop(&pod);
+        self.containerd.cri.remove(&pod);
         // Here is nothing for GC: whoever removes the pod has removed all.
         self.machine.assert_nothing_left(&OWNED);
         self.machine.collect_garbage(NETWORK);
@@ -90,7 +88,7 @@ impl Containerd<'_> {
 
     /// Sends a request without waiting for the answer, which will not come.
     fn begin(&self, method: &str, request: &Value) -> Child {
-        let mut command = self.cri.command("RuntimeService", method);
+        let mut command = self.containerd.cri.command("RuntimeService", method);
         let input = self.machine.write("request.json", &request.to_string());
         command.stdin(std::fs::File::open(input).expect("the request")).stdout(Stdio::null()).stderr(Stdio::null());
         self.machine.node.host.run(|| command.spawn()).expect("grpcurl")
@@ -109,7 +107,7 @@ impl Containerd<'_> {
             std::thread::sleep(Duration::from_micros(100));
         }
         std::thread::sleep(ROUND * u32::try_from(round % ROUNDS).expect("a small number"));
-        self.process.take().expect("containerd runs").kill();
+        self.containerd.kill();
         let made: Vec<_> = of_network().collect();
         let last = made.iter().rev().find(|call| call.ended.is_none()).or(made.last()).expect("a call");
         let moment = format!("{} {}", if last.ended.is_none() { "in" } else { "after" }, last.plugin);
@@ -121,7 +119,7 @@ impl Containerd<'_> {
     /// Namespaces of pods that containerd does not know, since it was killed before it remembered them. Nobody but an
     /// operator removes them until the node is started again.
     fn remove_orphans(&self) {
-        let known: Vec<_> = self.cri.pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
+        let known: Vec<_> = self.containerd.cri.pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
         for entry in std::fs::read_dir("/run/netns").expect("namespaces").flatten() {
             if !known.contains(&entry.path()) && !known.contains(&Path::new("/var/run/netns").join(entry.file_name())) {
                 libcni::netns::Netns::remove(entry.path()).expect("an orphan");

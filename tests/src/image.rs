@@ -6,10 +6,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 /// What the image is called.
-pub(crate) const IMAGE: &str = "localhost/box:1";
+pub const IMAGE: &str = "localhost/box:1";
 
 /// A server on port 80, both families, whose page is the name of its host.
-pub(crate) const SERVE: [&str; 4] = [
+pub const SERVE: [&str; 4] = [
     "/bin/busybox",
     "sh",
     "-c",
@@ -17,7 +17,11 @@ pub(crate) const SERVE: [&str; 4] = [
 ];
 
 /// Writes the image to a file as `docker save` would, and tells where.
-pub(crate) fn make(dir: &Path) -> PathBuf {
+///
+/// # Panics
+/// If it cannot be written, or without busybox-static.
+#[must_use]
+pub fn make(dir: &Path) -> PathBuf {
     let (tree, root) = (dir.join("image"), dir.join("image.root"));
     for name in ["bin", "proc", "sys", "dev", "etc", "tmp", "www"] {
         std::fs::create_dir_all(root.join(name)).expect("the image's root");

@@ -1,0 +1,30 @@
+//! HTTP as a container's neighbour speaks it: one page, no more.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::Place;
+
+/// The page of a server, as somebody at `place` gets it.
+///
+/// # Errors
+/// Why not.
+pub fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
+    page_within(Duration::from_secs(10), place, address, port)
+}
+
+/// The same for who does not expect one.
+///
+/// # Errors
+/// Why not.
+pub fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
+    place.run(|| {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
+    })
+}
