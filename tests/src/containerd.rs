@@ -112,21 +112,6 @@ impl Containerd {
         self.process.take().expect("containerd runs").kill();
     }
 
-    /// Whether pods can be attached.
-    #[must_use]
-    pub fn is_network_ready(&self) -> bool {
-        self.cri.network_ready().is_some_and(|(ready, _)| ready)
-    }
-
-    /// Waits until pods can be attached.
-    ///
-    /// # Panics
-    /// If that takes too long.
-    #[track_caller]
-    pub fn await_network(&self) {
-        eventually_within(PATIENCE, "the network is ready", || self.is_network_ready());
-    }
-
     /// What `ctr` prints, in the namespace in which CRI works.
     ///
     /// # Panics
@@ -148,16 +133,5 @@ impl Containerd {
             let images = self.cri.call("ListImages", &json!({}));
             images["images"].as_array().is_some_and(|images| !images.is_empty())
         });
-    }
-
-    /// Stops and removes all pods.
-    ///
-    /// # Panics
-    /// If one cannot be.
-    pub fn remove_all_pods(&self) {
-        for pod in self.cri.pods() {
-            self.cri.stop(&pod);
-            self.cri.remove(&pod);
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::image::{IMAGE, SERVE};
 use crate::patience::eventually_within;
 use crate::{Place, http};
 
-/// How long a container may take to begin.
+/// How long a container may take to begin, and a network to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to a runtime.
@@ -39,7 +39,7 @@ pub struct Pod {
     config: Value,
 }
 
-/// The configuration of a pod. `port` of the node leads to its port 80.
+/// The configuration of a pod, with namespaces as kubelet asks for them. `port` of the node leads to its port 80.
 pub fn config(name: &str, port: Option<u16>, annotations: &Value) -> Value {
     let ports: Vec<Value> =
         port.iter().map(|port| json!({"protocol": "TCP", "container_port": 80, "host_port": port})).collect();
@@ -49,7 +49,7 @@ pub fn config(name: &str, port: Option<u16>, annotations: &Value) -> Value {
         "log_directory": "/run/test/pods",
         "port_mappings": ports,
         "annotations": annotations,
-        "linux": {},
+        "linux": {"security_context": {"namespace_options": {"pid": "CONTAINER"}}},
     })
 }
 
@@ -93,6 +93,21 @@ impl Cri {
         Some((network["status"] == true, network["message"].as_str().unwrap_or_default().to_owned()))
     }
 
+    /// Whether pods can be attached.
+    #[must_use]
+    pub fn is_network_ready(&self) -> bool {
+        self.network_ready().is_some_and(|(ready, _)| ready)
+    }
+
+    /// Waits until pods can be attached.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    #[track_caller]
+    pub fn await_network(&self) {
+        eventually_within(PATIENCE, "the network is ready", || self.is_network_ready());
+    }
+
     /// A pod alone, without containers: its ID.
     ///
     /// # Errors
@@ -106,7 +121,8 @@ impl Cri {
     #[track_caller]
     pub fn pod(&self, config: Value) -> Pod {
         let id = self.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
-        let container = json!({"metadata": {"name": "web"}, "image": {"image": IMAGE}, "command": SERVE, "linux": {}});
+        let image = json!({"image": IMAGE, "user_specified_image": IMAGE});
+        let container = json!({"metadata": {"name": "web"}, "image": image, "command": SERVE, "linux": {}});
         let made =
             self.call("CreateContainer", &json!({"pod_sandbox_id": id, "config": container, "sandbox_config": config}));
         self.call("StartContainer", &json!({"container_id": made["containerId"]}));
@@ -142,6 +158,17 @@ impl Cri {
         let pods = self.call("ListPodSandbox", &json!({}));
         let ids = pods["items"].as_array().into_iter().flatten().filter_map(|pod| pod["id"].as_str());
         ids.map(str::to_owned).collect()
+    }
+
+    /// Stops and removes all pods.
+    ///
+    /// # Panics
+    /// If one cannot be.
+    pub fn remove_all_pods(&self) {
+        for pod in self.pods() {
+            self.stop(&pod);
+            self.remove(&pod);
+        }
     }
 
     pub fn is_ready(&self, pod: &str) -> bool {

@@ -168,3 +168,11 @@ pub(crate) fn overhead_ms(node: &Path) -> f64 {
     };
     time("bin") - time("plugins")
 }
+
+/// Calls, for a message.
+pub(crate) fn told(calls: &[Call]) -> String {
+    let line = |call: &Call| {
+        format!("{} {} netns={:?} {:?}", call.verb(), call.plugin, call.variable("CNI_NETNS"), call.ended)
+    };
+    calls.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,7 +1,9 @@
 //! The container runtimes.
 
 mod containerd;
+mod crash;
 mod podman;
+mod pods;
 
 use crate::machine::Machine;
 use crate::options::Options;

@@ -1,26 +1,18 @@
 //! containerd: pods through CRI as kubelet makes them, `ctr run --cni`, restarts and crashes.
 
-mod crash;
-
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ferrule_tests::containerd::{Containerd, OWNED, Release};
-use ferrule_tests::cri::{self, Pod};
+use ferrule_tests::cri::{self, Cri, Pod};
 use ferrule_tests::image::{self, IMAGE};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::calls::Call;
+use super::crash;
+use super::pods::{self, CHAIN, CONFLIST, Runtime};
+use crate::calls::{Call, told};
 use crate::machine::{Machine, assert_serves, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report};
-
-/// The name of its configuration of the network, and of the network in it.
-const CONFLIST: &str = "10-pods.conflist";
-const NETWORK: &str = "pods";
-/// The plugins of the network, in their order.
-const CHAIN: [&str; 4] = ["bridge", "portmap", "firewall", "bandwidth"];
-/// What a pod may receive, in bits per second, and as an annotation of Kubernetes.
-const RATE: (u64, &str) = (10_000_000, "10M");
 
 /// What the checks work on.
 struct Client<'a> {
@@ -43,19 +35,21 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
         return;
     }
     report.check("a broken configuration is told, a mended one works", || client.configuration());
-    let Some([a, b]) = report.value("two pods, with addresses of both families", || client.two_pods()) else {
+    let Some([a, b]) =
+        report.value("two pods, with addresses of both families", || Ok(pods::two(&client.containerd.cri)))
+    else {
         return;
     };
     report.check("each call is as containerd makes it", || client.calls_of(&a));
-    report.check("ping and HTTP between the pods, IPv4", || reaches(&a, &b, false));
-    report.check("ping and HTTP between the pods, IPv6", || reaches(&a, &b, true));
-    report.check("host port: from outside, node, pods, hairpin", || client.host_port(&a, &b, false));
-    report.check("host port, IPv6: from outside, pods, hairpin", || client.host_port(&a, &b, true));
+    report.check("ping and HTTP between the pods, IPv4", || pods::reach(&a, &b, false));
+    report.check("ping and HTTP between the pods, IPv6", || pods::reach(&a, &b, true));
+    report.check("host port: from outside, node, pods, hairpin", || pods::host_port(machine, &a, &b, false));
+    report.check("host port, IPv6: from outside, pods, hairpin", || pods::host_port(machine, &a, &b, true));
     report.check("host port from 127.0.0.1", || {
         assert_serves(&machine.node.host, Ipv4Addr::LOCALHOST.into(), a.host_port(), &a.name);
         Ok(())
     });
-    report.check("bandwidth annotations limit the pod", || client.bandwidth(&a));
+    report.check("bandwidth annotations limit the pod", || pods::limited(machine, &a));
     report.check("containerd is stopped and started: the pods live", || client.restart(&a, &b));
     report.check("stop and remove: DEL twice, then without namespace", || client.removal(&[&a, &b]));
     report.check("ctr run --cni", || client.ctr());
@@ -63,7 +57,7 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
-    crash::run(&mut client, options.kills, report);
+    crash::run(machine, &mut client.containerd, options.kills, report);
     report.check("in the end nothing is left", || {
         machine.assert_nothing_left(&OWNED);
         Ok(())
@@ -91,7 +85,7 @@ impl Client<'_> {
         let image = image::make(&self.machine.dir);
         self.containerd.start();
         self.containerd.import(&image);
-        assert!(!self.containerd.is_network_ready(), "ready without a network");
+        assert!(!self.containerd.cri.is_network_ready(), "ready without a network");
         Ok(())
     }
 
@@ -100,26 +94,16 @@ impl Client<'_> {
         let broken =
             self.containerd.cri.sandbox(&cri::config("early", None, &json!({}))).expect_err("a pod without a network");
         assert!(broken.contains("cni"), "{broken}");
-        assert!(!self.containerd.is_network_ready(), "ready with a broken network");
+        assert!(!self.containerd.cri.is_network_ready(), "ready with a broken network");
         self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
-        wait_until("the network is ready", || self.containerd.is_network_ready());
+        wait_until("the network is ready", || self.containerd.cri.is_network_ready());
         self.machine.network(CONFLIST, Some("{"));
-        wait_until("a network that breaks is not ready", || !self.containerd.is_network_ready());
+        wait_until("a network that breaks is not ready", || !self.containerd.cri.is_network_ready());
         self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
-        wait_until("the network is ready again", || self.containerd.is_network_ready());
+        wait_until("the network is ready again", || self.containerd.cri.is_network_ready());
         // Now the pod that failed, of which DEL failed, too, can be removed.
-        self.containerd.remove_all_pods();
+        self.containerd.cri.remove_all_pods();
         Ok(())
-    }
-
-    fn two_pods(&self) -> Result<[Pod; 2], crate::report::Skip> {
-        let rates = json!({"kubernetes.io/ingress-bandwidth": RATE.1, "kubernetes.io/egress-bandwidth": RATE.1});
-        let a = self.containerd.cri.pod(cri::config("a", Some(8080), &rates));
-        let b = self.containerd.cri.pod(cri::config("b", Some(8081), &json!({})));
-        for pod in [&a, &b] {
-            assert_eq!(pod.ips.len(), 2, "{}: {:?}", pod.name, pod.ips);
-        }
-        Ok([a, b])
     }
 
     /// Keys in Go's case, versions, and loopback first.
@@ -137,42 +121,12 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn host_port(&self, a: &Pod, b: &Pod, v6: bool) -> Outcome {
-        let node = &self.machine.node;
-        let address = if v6 { node.address_v6() } else { node.address() };
-        for (place, pod) in [(&node.outside, a), (&b.place, a), (&a.place, a), (&node.outside, b), (&a.place, b)] {
-            assert_serves(place, address, pod.host_port(), &pod.name);
-        }
-        if !v6 {
-            assert_serves(&node.host, address, a.host_port(), &a.name);
-        }
-        Ok(())
-    }
-
-    /// The queueing discipline on the pod's interface of the host, and of the pair by which it is limited in the other
-    /// direction.
-    fn bandwidth(&self, pod: &Pod) -> Outcome {
-        let host = &self.machine.node.host;
-        let qdiscs = host.json("tc -j qdisc show");
-        let rates: Vec<&Value> = qdiscs
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|qdisc| qdisc["kind"] == "tbf")
-            .map(|qdisc| &qdisc["options"]["rate"])
-            .collect();
-        // tc says it in bytes per second.
-        let expected = json!(RATE.0 / 8);
-        assert_eq!(rates, [&expected, &expected], "of {}: {qdiscs}", pod.name);
-        Ok(())
-    }
-
     fn restart(&mut self, a: &Pod, b: &Pod) -> Outcome {
         let first = self.machine.calls.count();
         self.containerd.stop();
         assert_serves(&b.place, a.address(false), 80, &a.name);
         self.containerd.start();
-        self.containerd.await_network();
+        self.containerd.cri.await_network();
         for pod in [a, b] {
             assert!(self.containerd.cri.is_ready(&pod.id), "{} after the restart", pod.name);
             assert_eq!(self.containerd.cri.addresses(&pod.id), pod.ips);
@@ -203,20 +157,18 @@ impl Client<'_> {
     }
 }
 
-/// Each reaches the other's server.
-fn reaches(a: &Pod, b: &Pod, v6: bool) -> Outcome {
-    for (from, to) in [(a, b), (b, a)] {
-        let address: IpAddr = to.address(v6);
-        assert!(from.place.ping(address), "{} does not reach {address}", from.name);
-        assert_serves(&from.place, address, 80, &to.name);
-    }
-    Ok(())
-}
+impl Runtime for Containerd {
+    const OWNED: &'static [&'static str] = &OWNED;
 
-/// Calls, for a message.
-fn told(calls: &[Call]) -> String {
-    let line = |call: &Call| {
-        format!("{} {} netns={:?} {:?}", call.verb(), call.plugin, call.variable("CNI_NETNS"), call.ended)
-    };
-    calls.iter().map(line).collect::<Vec<_>>().join("\n")
+    fn cri(&self) -> &Cri {
+        &self.cri
+    }
+
+    fn start(&mut self) {
+        Containerd::start(self);
+    }
+
+    fn kill(&mut self) {
+        Containerd::kill(self);
+    }
 }

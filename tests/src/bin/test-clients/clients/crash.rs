@@ -1,4 +1,4 @@
-//! containerd killed in the middle of ADD and of DEL: what is left is removed by its own start, by whoever removes its pods,
+//! A runtime killed in the middle of ADD and of DEL: what is left is removed by its own start, by whoever removes its pods,
 //! and by our GC; and every address can be given again.
 
 use std::collections::BTreeMap;
@@ -6,26 +6,26 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use ferrule_tests::containerd::OWNED;
 use ferrule_tests::cri;
 use serde_json::{Value, json};
 
-use super::{CHAIN, Client, NETWORK};
-use crate::machine::wait_until;
+use super::pods::{CHAIN, NETWORK, Runtime};
+use crate::machine::{Machine, wait_until};
 use crate::report::Report;
 
 /// How much later a kill is in each round of as many kills as there are plugins, and after how many that begins anew.
 const ROUND: Duration = Duration::from_millis(2);
 const ROUNDS: usize = 5;
 
-pub(super) fn run(client: &mut Client<'_>, kills: usize, report: &mut Report) {
+pub(super) fn run(machine: &Machine, runtime: &mut impl Runtime, kills: usize, report: &mut Report) {
     if kills == 0 {
         return;
     }
+    let mut victim = Victim { machine, runtime };
     let mut moments = Moments::default();
     report.check(&format!("killed {kills} times while it attaches, then GC"), || {
         for number in 0..kills {
-            client.killed_in_add(number, &mut moments);
+            victim.killed_in_add(number, &mut moments);
         }
         Ok(())
     });
@@ -33,7 +33,7 @@ pub(super) fn run(client: &mut Client<'_>, kills: usize, report: &mut Report) {
     let mut moments = Moments::default();
     report.check(&format!("killed {kills} times while it detaches, then GC"), || {
         for number in 0..kills {
-            client.killed_in_del(number, &mut moments);
+            victim.killed_in_del(number, &mut moments);
         }
         Ok(())
     });
@@ -55,59 +55,65 @@ impl std::fmt::Display for Moments {
     }
 }
 
-impl Client<'_> {
+/// A runtime that is killed.
+struct Victim<'a, R> {
+    machine: &'a Machine,
+    runtime: &'a mut R,
+}
+
+impl<R: Runtime> Victim<'_, R> {
     fn killed_in_add(&mut self, number: usize, moments: &mut Moments) {
         let first = self.machine.calls.count();
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
         let request = self.begin("RunPodSandbox", &json!({"config": config}));
         self.kill_in(number, first, moments, request);
-        self.containerd.start();
-        self.containerd.await_network();
-        self.containerd.remove_all_pods();
+        self.runtime.start();
+        self.runtime.cri().await_network();
+        self.runtime.cri().remove_all_pods();
         self.remove_orphans();
         let reserved = self.machine.reserved(NETWORK);
         self.machine.collect_garbage(NETWORK);
         moments.reclaimed += reserved - self.machine.reserved(NETWORK);
-        self.machine.assert_nothing_left(&OWNED);
+        self.machine.assert_nothing_left(R::OWNED);
     }
 
     fn killed_in_del(&mut self, number: usize, moments: &mut Moments) {
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
-        let pod = self.containerd.cri.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
+        let pod = self.runtime.cri().sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
         let first = self.machine.calls.count();
         let request = self.begin("StopPodSandbox", &json!({"pod_sandbox_id": pod}));
         self.kill_in(number, first, moments, request);
-        self.containerd.start();
-        self.containerd.await_network();
-        self.containerd.cri.stop(&pod);
-        self.containerd.cri.remove(&pod);
+        self.runtime.start();
+        self.runtime.cri().await_network();
+        self.runtime.cri().stop(&pod);
+        self.runtime.cri().remove(&pod);
         // Here is nothing for GC: whoever removes the pod has removed all.
-        self.machine.assert_nothing_left(&OWNED);
+        self.machine.assert_nothing_left(R::OWNED);
         self.machine.collect_garbage(NETWORK);
     }
 
     /// Sends a request without waiting for the answer, which will not come.
     fn begin(&self, method: &str, request: &Value) -> Child {
-        let mut command = self.containerd.cri.command("RuntimeService", method);
+        let mut command = self.runtime.cri().command("RuntimeService", method);
         let input = self.machine.write("request.json", &request.to_string());
         command.stdin(std::fs::File::open(input).expect("the request")).stdout(Stdio::null()).stderr(Stdio::null());
         self.machine.node.host.run(|| command.spawn()).expect("grpcurl")
     }
 
-    /// Kills containerd in the middle: after another plugin of the network each time, and a little later each round. Then
+    /// Kills it in the middle: after another plugin of the network each time, and a little later each round. Then
     /// waits until no plugin runs.
     fn kill_in(&mut self, number: usize, first: usize, moments: &mut Moments, mut request: Child) {
         let calls = &self.machine.calls;
         let (round, reached) = (number / CHAIN.len(), number % CHAIN.len() + 1);
-        // loopback is called beside the others.
+        // containerd calls loopback beside the others.
         let of_network = || calls.since(first).into_iter().filter(|call| call.plugin != "loopback");
         let deadline = Instant::now() + Duration::from_secs(60);
         while of_network().count() < reached {
-            assert!(Instant::now() < deadline, "containerd calls no plugin");
+            assert!(Instant::now() < deadline, "the runtime calls no plugin");
             std::thread::sleep(Duration::from_micros(100));
         }
         std::thread::sleep(ROUND * u32::try_from(round % ROUNDS).expect("a small number"));
-        self.containerd.kill();
+        self.runtime.kill();
         let made: Vec<_> = of_network().collect();
         let last = made.iter().rev().find(|call| call.ended.is_none()).or(made.last()).expect("a call");
         let moment = format!("{} {}", if last.ended.is_none() { "in" } else { "after" }, last.plugin);
@@ -116,10 +122,10 @@ impl Client<'_> {
         wait_until("no plugin runs", || calls.running() == 0);
     }
 
-    /// Namespaces of pods that containerd does not know, since it was killed before it remembered them. Nobody but an
+    /// Namespaces of pods that the runtime does not know, since it was killed before it remembered them. Nobody but an
     /// operator removes them until the node is started again.
     fn remove_orphans(&self) {
-        let known: Vec<_> = self.containerd.cri.pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
+        let known: Vec<_> = self.runtime.cri().pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
         for entry in std::fs::read_dir("/run/netns").expect("namespaces").flatten() {
             if !known.contains(&entry.path()) && !known.contains(&Path::new("/var/run/netns").join(entry.file_name())) {
                 libcni::netns::Netns::remove(entry.path()).expect("an orphan");
