@@ -16,7 +16,7 @@ use libcni::plugin::Env;
 use libcni::runtime::{Attachment, Networks, Runtime, find_network};
 use libcni::store::write_atomic;
 use libcni::types::{AttachmentId, CniArgs};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Binaries, Container, Node, Output, fixture};
 
@@ -177,14 +177,8 @@ impl Crowd {
 
     /// The list with the data directories of this node.
     fn here(&self, mut conflist: Value) -> Value {
-        let data_dir = self.node.data_dir();
         for plugin in conflist["plugins"].as_array_mut().into_iter().flatten() {
-            if plugin["ipam"]["type"] == "host-local" {
-                plugin["ipam"]["dataDir"] = json!(data_dir);
-            }
-            if plugin["type"] == "tuning" {
-                plugin["dataDir"] = json!(data_dir.join("tuning"));
-            }
+            self.node.own_directories(plugin);
         }
         conflist
     }

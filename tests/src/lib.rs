@@ -40,6 +40,8 @@ pub mod peers;
 mod place;
 mod plugin;
 mod process;
+pub mod recording;
+mod replay;
 mod skip;
 mod snapshot;
 
@@ -55,5 +57,7 @@ pub use patience::{eventually, eventually_within};
 pub use place::Place;
 pub use plugin::{Failure, Invocation, Output};
 pub use process::Process;
+pub use recording::Recording;
+pub use replay::Replay;
 pub use skip::{Feature, installed, require, skip};
 pub use snapshot::Snapshot;

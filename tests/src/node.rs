@@ -181,16 +181,21 @@ impl Node {
     #[must_use]
     pub fn network_by(&self, conflist: Value, binaries: &Binaries) -> Network {
         let mut conflist = self.firewall.configure(conflist);
-        let data_dir = self.data_dir();
         for plugin in conflist["plugins"].as_array_mut().into_iter().flatten() {
-            if plugin["ipam"]["type"] == "host-local" {
-                plugin["ipam"]["dataDir"] = json!(data_dir);
-            }
-            if plugin["type"] == "tuning" && plugin["dataDir"].is_null() {
-                plugin["dataDir"] = json!(data_dir.join("tuning"));
-            }
+            self.own_directories(plugin);
         }
-        Network::new(conflist, binaries.clone(), Arc::clone(&self.host), self.program_path(), data_dir)
+        Network::new(conflist, binaries.clone(), Arc::clone(&self.host), self.program_path(), self.data_dir())
+    }
+
+    /// Lets the plugin with this configuration keep its state in directories of this node.
+    pub(crate) fn own_directories(&self, plugin: &mut Value) {
+        let data_dir = self.data_dir();
+        if plugin["ipam"]["type"] == "host-local" {
+            plugin["ipam"]["dataDir"] = json!(data_dir);
+        }
+        if plugin["type"] == "tuning" && plugin["dataDir"].is_null() {
+            plugin["dataDir"] = json!(data_dir.join("tuning"));
+        }
     }
 
     /// Where host-local keeps addresses on this node.

@@ -2,40 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use ferrule_tests::recording::{Origin, RecordedCall, Recording};
+use serde_json::Value;
 
-/// One call of a plugin.
+/// One call of a plugin, and the milliseconds it took, if it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// The type, such as `bridge`.
-    pub(crate) plugin: String,
-    /// The variables `CNI_…`.
-    pub(crate) env: Value,
-    /// The configuration.
-    pub(crate) stdin: Value,
-    /// Exit code and milliseconds, if it ended.
-    pub(crate) ended: Option<(i64, f64)>,
+    recorded: RecordedCall,
+    ms: Option<f64>,
 }
 
-impl Call {
-    pub(crate) fn variable(&self, name: &str) -> &str {
-        self.env[name].as_str().unwrap_or_default()
-    }
+impl Deref for Call {
+    type Target = RecordedCall;
 
-    pub(crate) fn verb(&self) -> &str {
-        self.variable("CNI_COMMAND")
-    }
-
-    pub(crate) fn container(&self) -> &str {
-        self.variable("CNI_CONTAINERID")
-    }
-
-    pub(crate) fn succeeded(&self) -> bool {
-        self.ended.is_some_and(|(code, _)| code == 0)
+    fn deref(&self) -> &RecordedCall {
+        &self.recorded
     }
 }
 
@@ -90,27 +76,11 @@ impl Calls {
         PathBuf::from(call.variable("CNI_NETNS"))
     }
 
-    /// Each call as a JSON file in `dir`, with names of containers and processes that are the same in every run.
-    pub(crate) fn keep(&self, dir: &Path) {
-        std::fs::create_dir_all(dir).expect("a directory for calls");
-        let mut names = BTreeMap::new();
-        for (number, call) in self.all().into_iter().enumerate() {
-            let ms = call.ended.map(|(_, ms)| ms);
-            let exit = call.ended.map(|(code, _)| code);
-            let mut text = serde_json::to_string_pretty(
-                &json!({"plugin": call.plugin, "env": call.env, "stdin": call.stdin, "exit": exit, "ms": ms}),
-            )
-            .expect("JSON");
-            if !call.container().is_empty() {
-                let next = names.len() + 1;
-                names.entry(call.container().to_owned()).or_insert_with(|| format!("{next:064x}"));
-            }
-            for (container, name) in &names {
-                text = text.replace(container.as_str(), name);
-            }
-            let path = dir.join(format!("{number:04}-{}-{}.json", call.verb(), call.plugin));
-            libcni::store::write_atomic(&path, text.as_bytes(), 0o644).expect("a kept call");
-        }
+    /// Writes them to a file that [`ferrule_tests::Recording`] reads.
+    pub(crate) fn keep(&self, origin: Origin, file: &Path) {
+        let calls = self.all().into_iter().map(|call| call.recorded).collect();
+        let text = Recording { origin, calls }.to_file();
+        libcni::store::write_atomic(file, text.as_bytes(), 0o644).expect("the kept calls");
     }
 
     /// A table: each verb of each plugin, how often, and how long.
@@ -118,7 +88,7 @@ impl Calls {
         let mut groups: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
         for call in self.all() {
             let times = groups.entry((call.plugin.clone(), call.verb().to_owned())).or_default();
-            times.extend(call.ended.map(|(_, ms)| ms));
+            times.extend(call.ms);
         }
         let mut text = format!("{:<24} {:>6} {:>10} {:>10}\n", "call", "times", "median ms", "longest ms");
         for ((plugin, verb), mut times) in groups {
@@ -136,12 +106,11 @@ impl Calls {
 fn read(path: &Path) -> Option<Call> {
     // One that began just now is there next time.
     let parse = |path: &Path| serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok();
-    let begun = parse(path)?;
-    let ended =
-        parse(&path.with_extension("ended")).and_then(|ended| Some((ended["exit"].as_i64()?, ended["ms"].as_f64()?)));
-    let plugin = begun["plugin"].as_str()?.to_owned();
-    let stdin = parse(&path.with_extension("stdin")).unwrap_or_default();
-    Some(Call { plugin, env: begun["env"].clone(), stdin, ended })
+    let ended = parse(&path.with_extension("ended")).unwrap_or_default();
+    let mut call = parse(path)?;
+    call["stdin"] = parse(&path.with_extension("stdin")).unwrap_or_default();
+    call["exit"] = ended["exit"].clone();
+    Some(Call { recorded: serde_json::from_value(call).ok()?, ms: ended["ms"].as_f64() })
 }
 
 /// The middle one of sorted times.
@@ -171,8 +140,7 @@ pub(crate) fn overhead_ms(node: &Path) -> f64 {
 
 /// Calls, for a message.
 pub(crate) fn told(calls: &[Call]) -> String {
-    let line = |call: &Call| {
-        format!("{} {} netns={:?} {:?}", call.verb(), call.plugin, call.variable("CNI_NETNS"), call.ended)
-    };
+    let line =
+        |call: &Call| format!("{} {} netns={:?} {:?}", call.verb(), call.plugin, call.variable("CNI_NETNS"), call.exit);
     calls.iter().map(line).collect::<Vec<_>>().join("\n")
 }

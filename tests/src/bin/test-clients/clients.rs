@@ -12,6 +12,9 @@ use crate::report::Report;
 /// Checks one runtime.
 type Run = fn(&Machine, &Options, &mut Report);
 
-/// All of them by name.
-pub(crate) const CLIENTS: [(&str, Run); 3] =
-    [("containerd", containerd::run_1_6), ("containerd-2", containerd::run_2), ("podman", podman::run)];
+/// All of them: name, program, checks.
+pub(crate) const CLIENTS: [(&str, &str, Run); 3] = [
+    ("containerd", "containerd", containerd::run_1_6),
+    ("containerd-2", "containerd", containerd::run_2),
+    ("podman", "podman", podman::run),
+];

@@ -110,6 +110,14 @@ impl Machine {
         self.node.host.output(command, input)
     }
 
+    /// What a program says of its version, in one line.
+    pub(crate) fn version_of(&self, program: &str) -> String {
+        let mut command = Command::new(program);
+        command.arg("--version");
+        let said = self.run(command, "").unwrap_or_else(|e| panic!("{program} --version: {e}"));
+        said.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// How many addresses of a network are reserved.
     pub(crate) fn reserved(&self, network: &str) -> usize {
         let files = std::fs::read_dir(Path::new(RESERVATIONS).join(network)).into_iter().flatten().flatten();

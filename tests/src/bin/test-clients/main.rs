@@ -15,13 +15,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clients::CLIENTS;
+use ferrule_tests::recording::Origin;
 use machine::Machine;
 use options::Options;
 use report::Report;
 
 fn main() -> ExitCode {
     let Some(options) = Options::read(std::env::args().skip(1)) else { return ExitCode::from(2) };
-    let Some((name, run)) = CLIENTS.iter().find(|(name, _)| *name == options.client) else {
+    let Some((name, program, run)) = CLIENTS.iter().find(|(name, ..)| *name == options.client) else {
         return ExitCode::from(2);
     };
     let machine = Machine::boot(&options);
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
     // From here on a panic is our own.
     drop(std::panic::take_hook());
     if let Some(dir) = &options.keep_calls {
-        machine.calls.keep(&dir.join(name));
+        let client = machine.version_of(program);
+        let made_by = format!("scripts/test-clients --kill {} --calls DIR {name}", options.kills);
+        machine.calls.keep(Origin { client, made_by }, &dir.join(format!("{name}.jsonl")));
     }
     let logs = if report.failed() { machine.logs() } else { String::new() };
     let text = format!("{logs}{}\n{}\n", report.table(name), machine.calls.table(overhead_ms));

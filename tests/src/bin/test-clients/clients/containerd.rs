@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::crash;
 use super::pods::{self, CHAIN, CONFLIST, Runtime};
-use crate::calls::{Call, told};
+use crate::calls::told;
 use crate::machine::{Machine, assert_serves, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report};
@@ -113,7 +113,7 @@ impl Client<'_> {
         // containerd does loopback beside the network.
         let chain: Vec<&str> = order.iter().filter(|plugin| **plugin != "loopback").copied().collect();
         assert_eq!(chain, CHAIN, "{}", told(&adds));
-        assert!(order.contains(&"loopback") && adds.iter().all(Call::succeeded), "{}", told(&adds));
+        assert!(order.contains(&"loopback") && adds.iter().all(|call| call.succeeded()), "{}", told(&adds));
         let portmap = &adds.iter().find(|call| call.plugin == "portmap").expect("portmap").stdin;
         assert_eq!(portmap["cniVersion"], self.containerd.release.cni_version);
         let ports = &portmap["runtimeConfig"]["portMappings"];
@@ -148,7 +148,7 @@ impl Client<'_> {
             self.containerd.cri.stop(&pod.id);
             self.containerd.cri.remove(&pod.id);
             let calls = self.machine.calls.of("DEL", &pod.id);
-            assert!(calls.iter().all(Call::succeeded), "{}", told(&calls));
+            assert!(calls.iter().all(|call| call.succeeded()), "{}", told(&calls));
             let bridge = calls.iter().filter(|call| call.plugin == "bridge");
             let given: Vec<&str> = bridge.map(|call| call.variable("CNI_NETNS")).collect();
             assert_eq!(given, [netns.to_str().expect("a path"), ""], "{}", told(&calls));

@@ -115,8 +115,8 @@ impl<R: Runtime> Victim<'_, R> {
         std::thread::sleep(ROUND * u32::try_from(round % ROUNDS).expect("a small number"));
         self.runtime.kill();
         let made: Vec<_> = of_network().collect();
-        let last = made.iter().rev().find(|call| call.ended.is_none()).or(made.last()).expect("a call");
-        let moment = format!("{} {}", if last.ended.is_none() { "in" } else { "after" }, last.plugin);
+        let last = made.iter().rev().find(|call| call.exit.is_none()).or(made.last()).expect("a call");
+        let moment = format!("{} {}", if last.exit.is_none() { "in" } else { "after" }, last.plugin);
         *moments.kills.entry(moment).or_default() += 1;
         request.wait().expect("grpcurl");
         wait_until("no plugin runs", || calls.running() == 0);
