@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::mount::{MntFlags, umount2};
 use serde_json::json;
 
 use crate::cri::Cri;
@@ -29,6 +30,8 @@ pub struct Release {
     without_cpu: &'static str,
     /// What it takes of a list with `"cniVersion": "1.0.0", "cniVersions": ["1.0.0", "1.1.0"]`.
     pub cni_version: &'static str,
+    /// Whether it asks plugins for STATUS.
+    pub asks_status: bool,
 }
 
 impl Release {
@@ -37,12 +40,14 @@ impl Release {
         config: include_str!("../fixtures/clients/containerd-1.6.toml"),
         without_cpu: include_str!("../fixtures/clients/containerd-1.6-without-cpu.toml"),
         cni_version: "1.0.0",
+        asks_status: false,
     };
     /// 2.
     pub const V2: Self = Self {
         config: include_str!("../fixtures/clients/containerd-2.toml"),
         without_cpu: include_str!("../fixtures/clients/containerd-2-without-cpu.toml"),
         cni_version: "1.1.0",
+        asks_status: true,
     };
 }
 
@@ -112,6 +117,18 @@ impl Containerd {
         self.process.take().expect("containerd runs").kill();
     }
 
+    /// Waits until it has read a list of networks in which `word` is.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    #[track_caller]
+    pub fn await_list(&self, word: &str) {
+        eventually_within(PATIENCE, "containerd has read the list", || {
+            let status = self.cri.call("Status", &json!({"verbose": true}));
+            status["info"]["cniconfig"].as_str().is_some_and(|lists| lists.contains(word))
+        });
+    }
+
     /// What `ctr` prints, in the namespace in which CRI works.
     ///
     /// # Panics
@@ -133,5 +150,21 @@ impl Containerd {
             let images = self.cri.call("ListImages", &json!({}));
             images["images"].as_array().is_some_and(|images| !images.is_empty())
         });
+    }
+
+    /// Forgets all pods and images, while it does not run: a node that is installed anew.
+    ///
+    /// # Panics
+    /// If its files cannot be removed.
+    pub fn forget(&self) {
+        assert!(self.process.is_none(), "containerd runs");
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for place in places.filter(|place| OWNED.iter().any(|dir| Path::new(place).starts_with(dir))) {
+            umount2(place, MntFlags::MNT_DETACH).unwrap_or_else(|e| panic!("{place}: {e}"));
+        }
+        for dir in OWNED.iter().filter(|dir| Path::new(dir).exists()) {
+            std::fs::remove_dir_all(dir).unwrap_or_else(|e| panic!("{dir}: {e}"));
+        }
     }
 }

@@ -124,10 +124,13 @@ impl Machine {
         files.filter(|file| file.file_name().to_string_lossy().parse::<IpAddr>().is_ok()).count()
     }
 
-    /// Our `cnitool gc`: what an operator runs after a crash.
+    /// Our `cnitool gc` of a network, or of `all`: what an operator runs after a crash.
     pub(crate) fn collect_garbage(&self, network: &str) {
         let mut command = Command::new(Path::new(CNI).join("plugins/cnitool"));
-        command.args(["gc", network]).env("CNI_PATH", Path::new(CNI).join("bin")).env("NETCONFPATH", NETWORKS);
+        command
+            .args(["gc", "--networks", network])
+            .env("CNI_PATH", Path::new(CNI).join("bin"))
+            .env("NETCONFPATH", NETWORKS);
         self.run(command, "").unwrap_or_else(|e| panic!("cnitool gc: {e}"));
     }
 

@@ -1,6 +1,9 @@
 //! containerd: pods through CRI as kubelet makes them, `ctr run --cni`, restarts and crashes.
 
+mod status;
+
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use ferrule_tests::containerd::{Containerd, OWNED, Release};
 use ferrule_tests::cri::{self, Cri, Pod};
@@ -14,10 +17,15 @@ use crate::machine::{Machine, assert_serves, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report};
 
+/// Its network.
+const LIST: &str = include_str!("../../../../fixtures/clients/containerd.conflist");
+
 /// What the checks work on.
 struct Client<'a> {
     machine: &'a Machine,
     containerd: Containerd,
+    /// What pods are made of.
+    image: PathBuf,
 }
 
 pub(super) fn run_1_6(machine: &Machine, options: &Options, report: &mut Report) {
@@ -30,7 +38,7 @@ pub(super) fn run_2(machine: &Machine, options: &Options, report: &mut Report) {
 
 fn run(release: &'static Release, machine: &Machine, options: &Options, report: &mut Report) {
     let containerd = Containerd::new(release, &machine.node.host, &machine.dir, &options.tools);
-    let mut client = Client { machine, containerd };
+    let mut client = Client { machine, containerd, image: image::make(&machine.dir) };
     if !report.check("starts, without a network", || client.starts()) {
         return;
     }
@@ -52,12 +60,23 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
     report.check("bandwidth annotations limit the pod", || pods::limited(machine, &a));
     report.check("containerd is stopped and started: the pods live", || client.restart(&a, &b));
     report.check("stop and remove: DEL twice, then without namespace", || client.removal(&[&a, &b]));
+    if release.asks_status {
+        status::run(&client, report);
+    }
     report.check("ctr run --cni", || client.ctr());
     report.check("nothing is left", || {
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
     crash::run(machine, &mut client.containerd, options.kills, report);
+    let install_anew = |containerd: &mut Containerd| {
+        containerd.forget();
+        containerd.start();
+        containerd.import(&client.image);
+    };
+    if options.kills > 0 {
+        crash::forgotten(machine, &mut client.containerd, install_anew, report);
+    }
     report.check("in the end nothing is left", || {
         machine.assert_nothing_left(&OWNED);
         Ok(())
@@ -82,9 +101,8 @@ impl Client<'_> {
 
     /// Without any network, as on a node that has just been made.
     fn starts(&mut self) -> Outcome {
-        let image = image::make(&self.machine.dir);
         self.containerd.start();
-        self.containerd.import(&image);
+        self.containerd.import(&self.image);
         assert!(!self.containerd.cri.is_network_ready(), "ready without a network");
         Ok(())
     }
@@ -95,18 +113,18 @@ impl Client<'_> {
             self.containerd.cri.sandbox(&cri::config("early", None, &json!({}))).expect_err("a pod without a network");
         assert!(broken.contains("cni"), "{broken}");
         assert!(!self.containerd.cri.is_network_ready(), "ready with a broken network");
-        self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
+        self.machine.network(CONFLIST, Some(LIST));
         wait_until("the network is ready", || self.containerd.cri.is_network_ready());
         self.machine.network(CONFLIST, Some("{"));
         wait_until("a network that breaks is not ready", || !self.containerd.cri.is_network_ready());
-        self.machine.network(CONFLIST, Some(include_str!("../../../../fixtures/clients/containerd.conflist")));
+        self.machine.network(CONFLIST, Some(LIST));
         wait_until("the network is ready again", || self.containerd.cri.is_network_ready());
         // Now the pod that failed, of which DEL failed, too, can be removed.
         self.containerd.cri.remove_all_pods();
         Ok(())
     }
 
-    /// Keys in Go's case, versions, and loopback first.
+    /// Keys in Go's case, versions, and loopback.
     fn calls_of(&self, pod: &Pod) -> Outcome {
         let adds = self.machine.calls.of("ADD", &pod.id);
         let order: Vec<&str> = adds.iter().map(|call| call.plugin.as_str()).collect();
@@ -114,7 +132,10 @@ impl Client<'_> {
         let chain: Vec<&str> = order.iter().filter(|plugin| **plugin != "loopback").copied().collect();
         assert_eq!(chain, CHAIN, "{}", told(&adds));
         assert!(order.contains(&"loopback") && adds.iter().all(|call| call.succeeded()), "{}", told(&adds));
-        let portmap = &adds.iter().find(|call| call.plugin == "portmap").expect("portmap").stdin;
+        let of = |plugin: &str| &adds.iter().find(|call| call.plugin == plugin).expect("a call").stdin;
+        // Whatever the list says: containerd has a network of its own for it.
+        assert_eq!(of("loopback")["cniVersion"], "0.3.1");
+        let portmap = of("portmap");
         assert_eq!(portmap["cniVersion"], self.containerd.release.cni_version);
         let ports = &portmap["runtimeConfig"]["portMappings"];
         assert_eq!(ports[0]["HostPort"], 8080, "{ports}");

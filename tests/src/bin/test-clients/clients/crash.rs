@@ -40,6 +40,25 @@ pub(super) fn run(machine: &Machine, runtime: &mut impl Runtime, kills: usize, r
     report.note(&moments.to_string());
 }
 
+/// What only GC removes: `install_anew` takes from the runtime what it knows, and starts it.
+pub(super) fn forgotten<R: Runtime>(
+    machine: &Machine,
+    runtime: &mut R,
+    install_anew: impl Fn(&mut R),
+    report: &mut Report,
+) {
+    let mut victim = Victim { machine, runtime };
+    let mut moments = Moments::default();
+    report.check("killed while it attaches, and installed anew: GC", || {
+        // When the second plugin begins, the first has attached the pod.
+        for number in 1..CHAIN.len() {
+            victim.forgotten(number, &install_anew, &mut moments);
+        }
+        Ok(())
+    });
+    report.note(&moments.to_string());
+}
+
 /// In the middle of which calls the kills were.
 #[derive(Default)]
 struct Moments {
@@ -92,6 +111,27 @@ impl<R: Runtime> Victim<'_, R> {
         self.machine.collect_garbage(NETWORK);
     }
 
+    /// The runtime does not know the pod any more, so nobody sends DEL: the address and whatever else the plugins made are
+    /// there until GC.
+    fn forgotten(&mut self, number: usize, install_anew: impl Fn(&mut R), moments: &mut Moments) {
+        let first = self.machine.calls.count();
+        let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
+        let request = self.begin("RunPodSandbox", &json!({"config": config}));
+        self.kill_in(number, first, moments, request);
+        install_anew(self.runtime);
+        self.runtime.cri().await_network();
+        assert!(self.runtime.cri().pods().is_empty(), "the runtime remembers");
+        self.remove_orphans();
+        let reserved = self.machine.reserved(NETWORK);
+        let ruleset = self.machine.node.host.sh("nft list ruleset");
+        assert!(reserved > 0 && ruleset.contains(&format!("comment \"{NETWORK} ")), "nothing is lost: {ruleset}");
+        // Also of containerd's own network for loopback.
+        self.machine.collect_garbage("all");
+        moments.reclaimed += reserved - self.machine.reserved(NETWORK);
+        assert_eq!(self.machine.reserved(NETWORK), 0, "addresses reserved");
+        self.machine.assert_nothing_left(R::OWNED);
+    }
+
     /// Sends a request without waiting for the answer, which will not come.
     fn begin(&self, method: &str, request: &Value) -> Child {
         let mut command = self.runtime.cri().command("RuntimeService", method);
@@ -123,7 +163,8 @@ impl<R: Runtime> Victim<'_, R> {
     }
 
     /// Namespaces of pods that the runtime does not know, since it was killed before it remembered them. Nobody but an
-    /// operator removes them until the node is started again.
+    /// operator removes them until the node is started again. The kernel takes their interfaces a little later; until then they
+    /// are alive for GC.
     fn remove_orphans(&self) {
         let known: Vec<_> = self.runtime.cri().pods().iter().map(|pod| self.machine.calls.netns_of(pod)).collect();
         for entry in std::fs::read_dir("/run/netns").expect("namespaces").flatten() {
@@ -131,5 +172,12 @@ impl<R: Runtime> Victim<'_, R> {
                 libcni::netns::Netns::remove(entry.path()).expect("an orphan");
             }
         }
+        let host = &self.machine.node.host;
+        let ports = || {
+            host.json("ip -j link show")
+                .as_array()
+                .map_or(0, |links| links.iter().filter(|link| link["master"].is_string()).count())
+        };
+        wait_until("nothing but known pods is on the bridge", || ports() <= known.len());
     }
 }
