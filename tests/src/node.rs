@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::patience::{eventually, within};
-use crate::{Binaries, Container, Firewall, Network, Place, Snapshot, skip};
+use crate::skip::in_sandbox;
+use crate::{Binaries, Container, Firewall, Network, Place, Snapshot};
 
 /// In the sandbox this is a tmpfs that ends with it, also when the tests are killed.
 const STATE: &str = "/run";
@@ -54,11 +55,7 @@ impl Node {
     /// If it cannot be made.
     #[must_use]
     pub fn start_with(firewall: Firewall) -> Option<Self> {
-        if std::env::var_os("FERRULE_SANDBOX").is_none() {
-            skip("not in the sandbox (hint: run scripts/test, or the tests by scripts/in-namespaces)");
-            return None;
-        }
-        if !firewall.available() {
+        if !in_sandbox() || !firewall.available() {
             return None;
         }
         let dir = tempfile::Builder::new().prefix("node-").tempdir_in(STATE).expect("directory of the node");

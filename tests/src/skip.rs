@@ -32,6 +32,15 @@ fn program() -> String {
     name.rsplit_once('-').map_or(name.as_ref(), |(name, _hash)| name).to_owned()
 }
 
+/// Whether this is the sandbox, whose `/run` is a tmpfs that ends with it. If not, the calling test is skipped.
+pub(crate) fn in_sandbox() -> bool {
+    let is_sandbox = std::env::var_os("FERRULE_SANDBOX").is_some();
+    if !is_sandbox {
+        skip("not in the sandbox (hint: run scripts/test, or the tests by scripts/in-namespaces)");
+    }
+    is_sandbox
+}
+
 /// Whether these programs are installed, of packages that are no affair of every machine: scripts/install-tools gets them
 /// only where no service would be started by it. If not, the calling test is skipped, also where everything is required.
 #[must_use]
