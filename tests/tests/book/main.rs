@@ -1,10 +1,11 @@
-//! The book (docs/) is true: its links lead somewhere, the messages that it explains are those of the plugins, and each
-//! recipe of the cookbook is cooked.
+//! The book (docs/) is true: its links lead somewhere, the messages that it explains are those of the plugins, each
+//! recipe of the cookbook is cooked, and packages are installed as their page shows it.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod console;
 mod links;
 mod messages;
+mod packages;
 mod page;
 mod recipes;
 
