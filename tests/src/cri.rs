@@ -49,8 +49,13 @@ pub fn config(name: &str, port: Option<u16>, annotations: &Value) -> Value {
         "log_directory": "/run/test/pods",
         "port_mappings": ports,
         "annotations": annotations,
-        "linux": {"security_context": {"namespace_options": {"pid": "CONTAINER"}}},
+        "linux": linux(),
     })
+}
+
+/// Each container has process IDs of its own.
+fn linux() -> Value {
+    json!({"security_context": {"namespace_options": {"pid": "CONTAINER"}}})
 }
 
 impl Cri {
@@ -122,7 +127,7 @@ impl Cri {
     pub fn pod(&self, config: Value) -> Pod {
         let id = self.sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
         let image = json!({"image": IMAGE, "user_specified_image": IMAGE});
-        let container = json!({"metadata": {"name": "web"}, "image": image, "command": SERVE, "linux": {}});
+        let container = json!({"metadata": {"name": "web"}, "image": image, "command": SERVE, "linux": linux()});
         let made =
             self.call("CreateContainer", &json!({"pod_sandbox_id": id, "config": container, "sandbox_config": config}));
         self.call("StartContainer", &json!({"container_id": made["containerId"]}));
@@ -171,6 +176,13 @@ impl Cri {
         }
     }
 
+    /// The IDs of a pod's containers.
+    pub fn containers(&self, pod: &str) -> Vec<String> {
+        let containers = self.call("ListContainers", &json!({"filter": {"pod_sandbox_id": pod}}));
+        let ids = containers["containers"].as_array().into_iter().flatten().filter_map(|c| c["id"].as_str());
+        ids.map(str::to_owned).collect()
+    }
+
     pub fn is_ready(&self, pod: &str) -> bool {
         // The first of the states, which is left out.
         self.call("PodSandboxStatus", &json!({"pod_sandbox_id": pod}))["status"]["state"]
@@ -178,8 +190,12 @@ impl Cri {
             .is_none_or(|state| state == "SANDBOX_READY")
     }
 
+    /// As kubelet does it: the containers first, here without patience.
     #[track_caller]
     pub fn stop(&self, pod: &str) {
+        for container in self.containers(pod) {
+            self.call("StopContainer", &json!({"container_id": container, "timeout": 0}));
+        }
         self.call("StopPodSandbox", &json!({"pod_sandbox_id": pod}));
     }
 

@@ -95,7 +95,9 @@ impl Recording {
         let mut text = serde_json::to_string(&self.origin).expect("JSON") + "\n";
         let mut names: BTreeMap<&str, String> = BTreeMap::new();
         for call in &self.calls {
-            let (container, netns) = (call.container(), call.variable("CNI_NETNS"));
+            // For VERSION, libcni gives a namespace `dummy`.
+            let netns = Some(call.variable("CNI_NETNS")).filter(|netns| netns.starts_with('/')).unwrap_or_default();
+            let container = call.container();
             for (name, next) in
                 [(container, format!("{:064x}", names.len() + 1)), (netns, format!("/run/netns/{}", names.len() + 2))]
             {

@@ -67,7 +67,7 @@ impl<'a> Replay<'a> {
         for (name, value) in &call.env {
             invocation = match name.as_str() {
                 "CNI_PATH" => invocation.env(name, self.binaries.search_path()),
-                "CNI_NETNS" => invocation.env(name, self.netns(call, value)),
+                "CNI_NETNS" if !call.container().is_empty() => invocation.env(name, self.netns(call, value)),
                 _ => invocation.env(name, value),
             };
         }

@@ -69,6 +69,13 @@ impl Calls {
         calls
     }
 
+    /// Those for a container, whatever the verb.
+    pub(crate) fn of_container(&self, container: &str) -> Vec<Call> {
+        let mut calls = self.all();
+        calls.retain(|call| call.container() == container);
+        calls
+    }
+
     /// The namespace that the client made for a container.
     pub(crate) fn netns_of(&self, container: &str) -> PathBuf {
         let adds = self.of("ADD", container);

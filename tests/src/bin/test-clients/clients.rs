@@ -2,6 +2,7 @@
 
 mod containerd;
 mod crash;
+mod cri_o;
 mod podman;
 mod pods;
 
@@ -13,8 +14,9 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them: name, program, checks.
-pub(crate) const CLIENTS: [(&str, &str, Run); 3] = [
+pub(crate) const CLIENTS: [(&str, &str, Run); 4] = [
     ("containerd", "containerd", containerd::run_1_6),
     ("containerd-2", "containerd", containerd::run_2),
+    ("cri-o", "crio", cri_o::run),
     ("podman", "podman", podman::run),
 ];

@@ -126,12 +126,18 @@ impl Machine {
 
     /// Our `cnitool gc` of a network, or of `all`: what an operator runs after a crash.
     pub(crate) fn collect_garbage(&self, network: &str) {
+        self.cnitool(&["gc", "--networks", network]);
+    }
+
+    /// Our `cnitool`. Its calls are recorded, too.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub(crate) fn cnitool(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(Path::new(CNI).join("plugins/cnitool"));
-        command
-            .args(["gc", "--networks", network])
-            .env("CNI_PATH", Path::new(CNI).join("bin"))
-            .env("NETCONFPATH", NETWORKS);
-        self.run(command, "").unwrap_or_else(|e| panic!("cnitool gc: {e}"));
+        command.args(arguments).env("CNI_PATH", Path::new(CNI).join("bin")).env("NETCONFPATH", NETWORKS);
+        self.run(command, "").unwrap_or_else(|e| panic!("cnitool {arguments:?}: {e}"))
     }
 
     /// What is on the machine that was not before any client ran, but for what the plugins keep by design: links,

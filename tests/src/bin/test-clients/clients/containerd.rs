@@ -11,14 +11,11 @@ use ferrule_tests::image::{self, IMAGE};
 use serde_json::json;
 
 use super::crash;
-use super::pods::{self, CHAIN, CONFLIST, Runtime};
+use super::pods::{self, CHAIN, CONFLIST, NETWORK_LIST, Runtime};
 use crate::calls::told;
 use crate::machine::{Machine, assert_serves, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report};
-
-/// Its network.
-const LIST: &str = include_str!("../../../../fixtures/clients/containerd.conflist");
 
 /// What the checks work on.
 struct Client<'a> {
@@ -51,8 +48,9 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
     report.check("each call is as containerd makes it", || client.calls_of(&a));
     report.check("ping and HTTP between the pods, IPv4", || pods::reach(&a, &b, false));
     report.check("ping and HTTP between the pods, IPv6", || pods::reach(&a, &b, true));
-    report.check("host port: from outside, node, pods, hairpin", || pods::host_port(machine, &a, &b, false));
-    report.check("host port, IPv6: from outside, pods, hairpin", || pods::host_port(machine, &a, &b, true));
+    report.check("host port: from outside, node, other pod", || pods::host_port(machine, &a, &b, false));
+    report.check("host port, IPv6: from outside, other pod", || pods::host_port(machine, &a, &b, true));
+    report.check("host port of the pod itself, both families", || pods::hairpin(machine, &a));
     report.check("host port from 127.0.0.1", || {
         assert_serves(&machine.node.host, Ipv4Addr::LOCALHOST.into(), a.host_port(), &a.name);
         Ok(())
@@ -113,11 +111,11 @@ impl Client<'_> {
             self.containerd.cri.sandbox(&cri::config("early", None, &json!({}))).expect_err("a pod without a network");
         assert!(broken.contains("cni"), "{broken}");
         assert!(!self.containerd.cri.is_network_ready(), "ready with a broken network");
-        self.machine.network(CONFLIST, Some(LIST));
+        self.machine.network(CONFLIST, Some(NETWORK_LIST));
         wait_until("the network is ready", || self.containerd.cri.is_network_ready());
         self.machine.network(CONFLIST, Some("{"));
         wait_until("a network that breaks is not ready", || !self.containerd.cri.is_network_ready());
-        self.machine.network(CONFLIST, Some(LIST));
+        self.machine.network(CONFLIST, Some(NETWORK_LIST));
         wait_until("the network is ready again", || self.containerd.cri.is_network_ready());
         // Now the pod that failed, of which DEL failed, too, can be removed.
         self.containerd.cri.remove_all_pods();

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use ferrule_tests::cri;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::pods::{CHAIN, NETWORK, Runtime};
+use super::pods::{self, CHAIN, NETWORK, Runtime};
 use crate::machine::{Machine, wait_until};
 use crate::report::Report;
 
@@ -63,14 +63,17 @@ pub(super) fn forgotten<R: Runtime>(
 #[derive(Default)]
 struct Moments {
     kills: BTreeMap<String, usize>,
-    /// How many addresses GC set free.
-    reclaimed: usize,
+    /// How many addresses were set free until the runtime had been started and its pods been removed.
+    freed_by_runtime: usize,
+    /// How many more our GC set free.
+    freed_by_gc: usize,
 }
 
 impl std::fmt::Display for Moments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let each: Vec<String> = self.kills.iter().map(|(moment, count)| format!("{moment} {count}")).collect();
-        write!(f, "killed {}; GC set {} addresses free", each.join(", "), self.reclaimed)
+        let (runtime, gc) = (self.freed_by_runtime, self.freed_by_gc);
+        write!(f, "killed {}; the runtime set {runtime} addresses free, then our GC {gc}", each.join(", "))
     }
 }
 
@@ -84,15 +87,17 @@ impl<R: Runtime> Victim<'_, R> {
     fn killed_in_add(&mut self, number: usize, moments: &mut Moments) {
         let first = self.machine.calls.count();
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
-        let request = self.begin("RunPodSandbox", &json!({"config": config}));
+        let request = pods::begin(self.machine, self.runtime.cri(), "RunPodSandbox", &json!({"config": config}));
         self.kill_in(number, first, moments, request);
+        let left = self.machine.reserved(NETWORK);
         self.runtime.start();
         self.runtime.cri().await_network();
         self.runtime.cri().remove_all_pods();
         self.remove_orphans();
-        let reserved = self.machine.reserved(NETWORK);
+        let then = self.machine.reserved(NETWORK);
         self.machine.collect_garbage(NETWORK);
-        moments.reclaimed += reserved - self.machine.reserved(NETWORK);
+        moments.freed_by_runtime += left - then;
+        moments.freed_by_gc += then - self.machine.reserved(NETWORK);
         self.machine.assert_nothing_left(R::OWNED);
     }
 
@@ -100,7 +105,7 @@ impl<R: Runtime> Victim<'_, R> {
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
         let pod = self.runtime.cri().sandbox(&config).unwrap_or_else(|e| panic!("RunPodSandbox: {e}"));
         let first = self.machine.calls.count();
-        let request = self.begin("StopPodSandbox", &json!({"pod_sandbox_id": pod}));
+        let request = pods::begin(self.machine, self.runtime.cri(), "StopPodSandbox", &json!({"pod_sandbox_id": pod}));
         self.kill_in(number, first, moments, request);
         self.runtime.start();
         self.runtime.cri().await_network();
@@ -116,7 +121,7 @@ impl<R: Runtime> Victim<'_, R> {
     fn forgotten(&mut self, number: usize, install_anew: impl Fn(&mut R), moments: &mut Moments) {
         let first = self.machine.calls.count();
         let config = cri::config(&format!("victim-{number}"), Some(8090), &json!({}));
-        let request = self.begin("RunPodSandbox", &json!({"config": config}));
+        let request = pods::begin(self.machine, self.runtime.cri(), "RunPodSandbox", &json!({"config": config}));
         self.kill_in(number, first, moments, request);
         install_anew(self.runtime);
         self.runtime.cri().await_network();
@@ -127,17 +132,9 @@ impl<R: Runtime> Victim<'_, R> {
         assert!(reserved > 0 && ruleset.contains(&format!("comment \"{NETWORK} ")), "nothing is lost: {ruleset}");
         // Also of containerd's own network for loopback.
         self.machine.collect_garbage("all");
-        moments.reclaimed += reserved - self.machine.reserved(NETWORK);
+        moments.freed_by_gc += reserved - self.machine.reserved(NETWORK);
         assert_eq!(self.machine.reserved(NETWORK), 0, "addresses reserved");
         self.machine.assert_nothing_left(R::OWNED);
-    }
-
-    /// Sends a request without waiting for the answer, which will not come.
-    fn begin(&self, method: &str, request: &Value) -> Child {
-        let mut command = self.runtime.cri().command("RuntimeService", method);
-        let input = self.machine.write("request.json", &request.to_string());
-        command.stdin(std::fs::File::open(input).expect("the request")).stdout(Stdio::null()).stderr(Stdio::null());
-        self.machine.node.host.run(|| command.spawn()).expect("grpcurl")
     }
 
     /// Kills it in the middle: after another plugin of the network each time, and a little later each round. Then

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::machine::{Machine, assert_serves, json, wait_until};
 use crate::options::Options;
 use crate::report::{Outcome, Report, Skip};
-use program::Podman;
+pub(super) use program::Podman;
 
 /// Where podman keeps what is its own.
 const OWNED: [&str; 5] =

@@ -1,14 +1,18 @@
 //! What is the same with every runtime that kubelet can drive: pods through CRI on one network.
 
+use std::net::IpAddr;
+use std::process::{Child, Stdio};
+
 use ferrule_tests::cri::{self, Cri, Pod};
 use serde_json::{Value, json};
 
 use crate::machine::{Machine, assert_serves};
 use crate::report::Outcome;
 
-/// The file of the network, and its name.
+/// The network: its file, its name, its configuration.
 pub(super) const CONFLIST: &str = "10-pods.conflist";
 pub(super) const NETWORK: &str = "pods";
+pub(super) const NETWORK_LIST: &str = include_str!("../../../../fixtures/clients/pods.conflist");
 /// The plugins of the network, in their order.
 pub(super) const CHAIN: [&str; 4] = ["bridge", "portmap", "firewall", "bandwidth"];
 /// What a pod may receive, in bits per second, and as an annotation of Kubernetes.
@@ -47,18 +51,29 @@ pub(super) fn reach(a: &Pod, b: &Pod, v6: bool) -> Outcome {
     Ok(())
 }
 
-/// Who comes to a port of the node gets to the pod: from outside, from another pod, from the pod itself and, by IPv4, from the
-/// node.
+/// Who comes to a port of the node gets to the pod: from outside, from another pod and, by IPv4, from the node.
 pub(super) fn host_port(machine: &Machine, a: &Pod, b: &Pod, v6: bool) -> Outcome {
     let node = &machine.node;
-    let address = if v6 { node.address_v6() } else { node.address() };
-    for (place, pod) in [(&node.outside, a), (&b.place, a), (&a.place, a), (&node.outside, b), (&a.place, b)] {
+    let address = node_address(machine, v6);
+    for (place, pod) in [(&node.outside, a), (&b.place, a), (&node.outside, b), (&a.place, b)] {
         assert_serves(place, address, pod.host_port(), &pod.name);
     }
     if !v6 {
         assert_serves(&node.host, address, a.host_port(), &a.name);
     }
     Ok(())
+}
+
+/// So does the pod itself.
+pub(super) fn hairpin(machine: &Machine, pod: &Pod) -> Outcome {
+    for v6 in [false, true] {
+        assert_serves(&pod.place, node_address(machine, v6), pod.host_port(), &pod.name);
+    }
+    Ok(())
+}
+
+fn node_address(machine: &Machine, v6: bool) -> IpAddr {
+    if v6 { machine.node.address_v6() } else { machine.node.address() }
 }
 
 /// The queueing discipline on the pod's interface of the host, and of the pair by which it is limited in the other
@@ -76,4 +91,12 @@ pub(super) fn limited(machine: &Machine, pod: &Pod) -> Outcome {
     let expected = json!(RATE.0 / 8);
     assert_eq!(rates, [&expected, &expected], "of {}: {qdiscs}", pod.name);
     Ok(())
+}
+
+/// Sends a request without waiting for the answer.
+pub(super) fn begin(machine: &Machine, cri: &Cri, method: &str, request: &Value) -> Child {
+    let mut command = cri.command("RuntimeService", method);
+    let input = machine.write("request.json", &request.to_string());
+    command.stdin(std::fs::File::open(input).expect("the request")).stdout(Stdio::null()).stderr(Stdio::null());
+    machine.node.host.run(|| command.spawn()).expect("grpcurl")
 }

@@ -8,16 +8,16 @@ use ferrule_tests::cri;
 use libcni::store::write_atomic;
 use serde_json::{Value, json};
 
-use super::{Client, LIST};
+use super::Client;
 use crate::calls::{Call, told};
-use crate::clients::pods::{CHAIN, CONFLIST};
+use crate::clients::pods::{CHAIN, CONFLIST, NETWORK_LIST};
 use crate::report::{Outcome, Report};
 
 pub(super) fn run(client: &Client<'_>, report: &mut Report) {
     report.check("STATUS is asked of each plugin, in order", || client.asked());
     report.check("STATUS: without a free address not ready, then ready", || client.exhausted());
     report.check("STATUS: without the overlay not ready, then ready", || client.without_overlay());
-    client.machine.network(CONFLIST, Some(LIST));
+    client.machine.network(CONFLIST, Some(NETWORK_LIST));
     client.containerd.await_list(CHAIN[0]);
 }
 
@@ -38,7 +38,7 @@ impl Client<'_> {
 
     /// A pool of one address, which a pod has until it is removed.
     fn exhausted(&self) -> Outcome {
-        let mut list: Value = serde_json::from_str(LIST).expect("JSON");
+        let mut list: Value = serde_json::from_str(NETWORK_LIST).expect("JSON");
         let range = &mut list["plugins"][0]["ipam"]["ranges"][0][0];
         range["rangeStart"] = json!("10.88.0.5");
         range["rangeEnd"] = json!("10.88.0.5");

@@ -34,14 +34,14 @@ runroot = "/run/containers/storage"
 "#;
 
 /// podman on a machine.
-pub(super) struct Podman<'a> {
+pub(crate) struct Podman<'a> {
     pub(super) machine: &'a Machine,
     containers: PathBuf,
     storage: PathBuf,
 }
 
 impl<'a> Podman<'a> {
-    pub(super) fn new(machine: &'a Machine) -> Self {
+    pub(crate) fn new(machine: &'a Machine) -> Self {
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         std::fs::create_dir_all(machine.dir.join(".config/containers")).expect("a directory");
         machine.write(".config/containers/policy.json", policy);
@@ -69,7 +69,7 @@ impl<'a> Podman<'a> {
     /// # Panics
     /// If it fails.
     #[track_caller]
-    pub(super) fn podman(&self, line: &str) -> String {
+    pub(crate) fn podman(&self, line: &str) -> String {
         let arguments: Vec<&str> = line.split(' ').collect();
         self.run(&arguments).unwrap_or_else(|e| panic!("podman {line}: {e}"))
     }
