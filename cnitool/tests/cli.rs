@@ -199,9 +199,9 @@ fn an_interrupted_add_is_rolled_back() {
 fn a_plugin_that_hangs_is_stopped() {
     let bed = Bed::new();
     bed.write("answers/second.ADD.sh", "exec sleep 60");
-    let outcome = bed.run(&["--timeout", "1", "add", "net", "/ns"], &[]);
+    let outcome = bed.run(&["--timeout", "5", "add", "net", "/ns"], &[]);
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.contains("did not finish within 1 s and was stopped"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("did not finish within 5 s and was stopped"), "{}", outcome.stderr);
     assert_eq!(bed.called(), ["ADD first", "ADD second", "DEL first"]);
 }
 
