@@ -89,6 +89,11 @@ impl<'a> Replay<'a> {
         Ok(reply)
     }
 
+    /// Makes the namespace that a call is for, as runtimes do before they call.
+    pub fn prepare(&mut self, call: &RecordedCall) {
+        self.netns(call, call.variable("CNI_NETNS"));
+    }
+
     /// The namespace in the place of the recorded one. The runtime removed those of a container before it says that there
     /// is none.
     fn netns(&mut self, call: &RecordedCall, recorded: &str) -> PathBuf {

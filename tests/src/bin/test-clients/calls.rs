@@ -97,6 +97,9 @@ impl Calls {
             let times = groups.entry((call.plugin.clone(), call.verb().to_owned())).or_default();
             times.extend(call.ms);
         }
+        if groups.is_empty() {
+            return String::new();
+        }
         let mut text = format!("{:<24} {:>6} {:>10} {:>10}\n", "call", "times", "median ms", "longest ms");
         for ((plugin, verb), mut times) in groups {
             times.sort_by(f64::total_cmp);

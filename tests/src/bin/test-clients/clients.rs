@@ -3,6 +3,7 @@
 mod containerd;
 mod crash;
 mod cri_o;
+mod kubernetes_node;
 mod podman;
 mod pods;
 
@@ -14,9 +15,10 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them: name, program, checks.
-pub(crate) const CLIENTS: [(&str, &str, Run); 4] = [
+pub(crate) const CLIENTS: [(&str, &str, Run); 5] = [
     ("containerd", "containerd", containerd::run_1_6),
     ("containerd-2", "containerd", containerd::run_2),
     ("cri-o", "crio", cri_o::run),
+    ("kubernetes-node", "uname", kubernetes_node::run),
     ("podman", "podman", podman::run),
 ];

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// How often a runtime is killed, if nobody says: once in each plugin.
 const KILLS: usize = 4;
 
+/// How often pods come and go in waves, if nobody says.
+const ROUNDS: usize = 10;
+
 /// What to do.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -16,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) tools: PathBuf,
     /// How often to kill the runtime in ADD, and in DEL.
     pub(crate) kills: usize,
+    /// How often pods come and go in waves.
+    pub(crate) rounds: usize,
     /// Where the calls are to be kept.
     pub(crate) keep_calls: Option<PathBuf>,
     pub(crate) client: String,
@@ -29,6 +34,7 @@ impl Options {
             recorder: PathBuf::new(),
             tools: PathBuf::new(),
             kills: KILLS,
+            rounds: ROUNDS,
             keep_calls: None,
             client: String::new(),
         };
@@ -38,6 +44,7 @@ impl Options {
                 "--recorder" => options.recorder = path(&mut arguments)?,
                 "--tools" => options.tools = path(&mut arguments)?,
                 "--kill" => options.kills = arguments.next()?.parse().ok()?,
+                "--rounds" => options.rounds = arguments.next()?.parse().ok()?,
                 "--calls" => options.keep_calls = Some(path(&mut arguments)?),
                 client => options.client = client.to_owned(),
             }
