@@ -1,5 +1,8 @@
 //! What `doctor` found to be wrong. How bad it is, `validate` says by the same words; its findings have a place in a file.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 /// How bad a finding is.
@@ -25,15 +28,32 @@ impl Severity {
     }
 }
 
+/// Where in a file. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
 /// Something that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     /// How bad it is.
     pub(crate) severity: Severity,
-    /// Its kind, which never changes its name: `leaked-address`.
+    /// Its kind, which never changes its name: `leaked-address`, or a code of `validate`.
     pub(crate) code: &'static str,
     /// What was seen.
     pub(crate) seen: String,
+    /// Where it stands in a configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
     /// Why it matters.
     pub(crate) why: String,
     /// What to do: a sentence, or the very command.
@@ -45,8 +65,9 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// A finding that says what was seen; why it matters and the cure are still to be said.
-    fn new(severity: Severity, code: &'static str, seen: impl Into<String>) -> Self {
-        Self { severity, code, seen: seen.into(), why: String::new(), cure: String::new(), objects: Vec::new() }
+    pub(crate) fn new(severity: Severity, code: &'static str, seen: impl Into<String>) -> Self {
+        let (why, cure) = (String::new(), String::new());
+        Self { severity, code, seen: seen.into(), place: None, why, cure, objects: Vec::new() }
     }
 
     /// Something that does not work.
@@ -72,6 +93,11 @@ impl Finding {
     /// The same with what to do.
     pub(crate) fn cure(self, cure: impl Into<String>) -> Self {
         Self { cure: cure.into(), ..self }
+    }
+
+    /// The same at a place in a configuration.
+    pub(crate) fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// The same about these, one by one.

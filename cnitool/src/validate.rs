@@ -20,8 +20,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use libcni::runtime::{LoadError, find_network};
 use libcni::store;
+use linuxnet::NetlinkError;
 
 use crate::error::ToolError;
+use crate::finding::{self as node, Place};
 use crate::session::Session;
 use crate::terminal::Screen;
 
@@ -77,6 +79,22 @@ pub(crate) fn validate(session: &mut Session<'_>, options: &ValidateOptions) -> 
     let output = report.print(options.format, session.screen());
     session.print(output)?;
     report.verdict(options.strict)
+}
+
+/// What is wrong with the configurations of this directory, and why links and routes could not be looked at, for who looks
+/// at all of the node: plugins are not asked, and notes are left out.
+pub(crate) fn directory(dir: &Path) -> Result<(Vec<node::Finding>, Option<NetlinkError>), ToolError> {
+    let files = read(&in_dir(dir)?);
+    let (host, fault) = Host::without_answers();
+    let findings = Survey::new(&files, &host).findings();
+    let found = findings.iter().filter(|finding| finding.rule.severity != Severity::Note).filter_map(|finding| {
+        let (rule, file) = (finding.rule, files.get(finding.file)?);
+        let at = file.lines().place(finding.span.start);
+        let place = Place { file: file.path.clone(), line: at.line, column: at.column };
+        let found = node::Finding::new(rule.severity, rule.code, &finding.problem).at(place);
+        Some(found.because(rule.why).cure(&finding.cure))
+    });
+    Ok((found.collect(), fault))
 }
 
 impl<'f> Report<'f> {

@@ -131,6 +131,10 @@ fn finding(text: &mut String, screen: Screen, finding: &Finding) {
         Severity::Note => Tone::Dim,
     };
     status(text, screen, tone, finding.severity.as_str(), &format!("{}: {}", finding.code, finding.seen));
+    if let Some(place) = &finding.place {
+        // In one piece, as editors and terminals know it.
+        line(text, format_args!("{:INDENT$}{} {place}", "", screen.paint(Tone::Dim, "-->")));
+    }
     for object in finding.objects.iter().take(SHOWN) {
         part(text, screen, "-", &short_ids(object));
     }
@@ -140,7 +144,9 @@ fn finding(text: &mut String, screen: Screen, finding: &Finding) {
     if !finding.why.is_empty() {
         part(text, screen, "why:", &finding.why);
     }
-    if !finding.cure.is_empty() {
+    if !finding.cure.is_empty() && finding.place.is_some() {
+        part(text, screen, "cure:", &finding.cure);
+    } else if !finding.cure.is_empty() {
         // Not broken into lines: it is there to be copied.
         line(text, format_args!("{:INDENT$}{} {}", "", screen.paint(Tone::Dim, "run:"), finding.cure));
     }
@@ -179,8 +185,11 @@ pub(super) fn json(groups: &[Group]) -> Value {
         Check::Ok(seen) => json!({"status": "ok", "seen": seen}),
         Check::Unknown(seen) => json!({"status": "unknown", "seen": seen}),
         Check::Found(finding) => {
-            let Finding { severity, code, seen, why, cure, objects } = finding;
+            let Finding { severity, code, seen, place, why, cure, objects } = finding;
             let mut value = json!({"status": severity.as_str(), "code": code, "seen": seen, "why": why, "cure": cure});
+            if let (Some(object), Some(place)) = (value.as_object_mut(), place) {
+                object.insert("place".to_owned(), json!(place));
+            }
             if let Some(object) = value.as_object_mut().filter(|_| !objects.is_empty()) {
                 object.insert("objects".to_owned(), json!(objects));
             }
@@ -202,6 +211,7 @@ pub(super) fn json(groups: &[Group]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Place;
 
     fn groups() -> Vec<Group> {
         let mut group = Group::new("Sysctls");
@@ -238,6 +248,27 @@ Sysctls
         assert_eq!(value["groups"][0]["checks"][2]["code"], "forwarding-off");
         assert_eq!(value["groups"][0]["checks"][2].get("objects"), None);
         assert_eq!(value["groups"][1]["checks"], json!([]));
+    }
+
+    #[test]
+    fn a_finding_in_a_configuration_has_its_place_in_one_piece() {
+        let mut group = Group::new("Configurations");
+        let place = Place { file: "/etc/cni/net.d/10-pods.conflist".into(), line: 8, column: 7 };
+        let finding = Finding::warning("CNI0101", "`isGatway` is a key that nobody knows").at(place);
+        group.found(finding.cure("did you mean \"isGateway\"?"));
+        let expected = "\
+Configurations
+  warning  CNI0101: `isGatway` is a
+           key that nobody knows
+           --> /etc/cni/net.d/10-pods.conflist:8:7
+           cure: did you mean
+                 \"isGateway\"?
+";
+        let screen = Screen { width: Some(36), ..Screen::default() };
+        let shown = text(std::slice::from_ref(&group), screen);
+        assert!(shown.starts_with(expected), "{shown}");
+        let place = json!({"file": "/etc/cni/net.d/10-pods.conflist", "line": 8, "column": 7});
+        assert_eq!(json(&[group])["groups"][0]["checks"][0]["place"], place);
     }
 
     #[test]

@@ -100,11 +100,17 @@ impl Host {
     /// Looks at this node: asks the plugins of these types for their versions, and the kernel for links and routes.
     /// Where the kernel cannot be asked, the reason is given.
     pub(crate) fn look(runtime: &Runtime, types: &BTreeSet<String>) -> (Self, Option<NetlinkError>) {
+        let (host, fault) = Self::without_answers();
+        (Self { programs: Some(Programs::ask(runtime, types)), ..host }, fault)
+    }
+
+    /// The same where somebody else asks the plugins: nothing is said of their files, versions and answers.
+    pub(crate) fn without_answers() -> (Self, Option<NetlinkError>) {
         let (network, fault) = match HostNetwork::read() {
             Ok(network) => (Some(network), None),
             Err(fault) => (None, Some(fault)),
         };
-        (Self { programs: Some(Programs::ask(runtime, types)), network }, fault)
+        (Self { programs: Some(Programs::default()), network }, fault)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A dozen kinds of faults, planted on a node with a crowd.
+//! Faults of many kinds, planted on a node with a crowd.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,10 @@ use libcni::store::write_atomic;
 use serde_json::json;
 
 /// What doctor is to say of them.
-pub(crate) const CODES: [&str; 12] = [
-    "broken-configuration",
+pub(crate) const CODES: [&str; 14] = [
+    SYNTAX,
+    UNKNOWN_KEY,
+    SUBNET,
     "forward-dropped",
     "forwarding-off",
     "leaked-address",
@@ -24,7 +26,20 @@ pub(crate) const CODES: [&str; 12] = [
 ];
 
 /// What `--fix` leaves to the operator.
-pub(crate) const LEFT: [&str; 3] = ["broken-configuration", "forward-dropped", "missing-plugin"];
+pub(crate) const LEFT: [&str; 5] = [SYNTAX, UNKNOWN_KEY, SUBNET, "forward-dropped", "missing-plugin"];
+
+/// Codes of `cnitool validate`.
+const SYNTAX: &str = "CNI0002";
+const UNKNOWN_KEY: &str = "CNI0101";
+const SUBNET: &str = "CNI0502";
+/// What they say, each in its place: status, code, file, line, column, cure.
+pub(crate) const MISTAKES: [(&str, &str, &str, u64, u64, &str); 3] = [
+    ("error", SYNTAX, BROKEN, 1, 55, "mend the JSON here or just before"),
+    ("warning", UNKNOWN_KEY, MISTAKEN, 4, 53, "did you mean \"isGateway\"?"),
+    ("error", SUBNET, MISTAKEN, 5, 59, "write 10.77.0.0/16"),
+];
+const BROKEN: &str = "90-broken.conflist";
+const MISTAKEN: &str = "92-mistaken.conflist";
 
 /// The container of everything that is nobody's.
 const NOBODY: &str = "deadbeefdeadbeef";
@@ -44,6 +59,7 @@ pub(crate) struct Planted {
     killed: Vec<usize>,
     broken: PathBuf,
     ghost: PathBuf,
+    mistaken: PathBuf,
 }
 
 impl Planted {
@@ -58,11 +74,20 @@ impl Planted {
         links(crowd);
         firewall(crowd);
         crowd.node.host.sh("sysctl -qw net.ipv4.ip_forward=0");
-        let (broken, ghost) = (crowd.conf_dir().join("90-broken.conflist"), crowd.conf_dir().join("91-ghost.conflist"));
+        let [broken, ghost, mistaken] = [BROKEN, "91-ghost.conflist", MISTAKEN].map(|name| crowd.conf_dir().join(name));
         write(&broken, "{\"cniVersion\": \"1.1.0\", \"name\": \"broken\", \"plugins\": [}");
         let list = json!({"cniVersion": "1.0.0", "name": "ghost", "plugins": [{"type": "no-such-plugin"}]});
         write(&ghost, &list.to_string());
-        Self { killed, broken, ghost }
+        write(
+            &mistaken,
+            "{
+  \"cniVersion\": \"1.0.0\",
+  \"name\": \"mistaken\",
+  \"plugins\": [{\"type\": \"bridge\", \"bridge\": \"cni77\", \"isGatway\": true,
+    \"ipam\": {\"type\": \"host-local\", \"ranges\": [[{\"subnet\": \"10.77.0.1/16\"}]]}}]
+}",
+        );
+        Self { killed, broken, ghost, mistaken }
     }
 
     /// The members that were left alone.
@@ -84,7 +109,8 @@ impl Planted {
             "net.ipv4.ip_forward",
             "chain strict of table inet admin",
             "no-such-plugin",
-            "90-broken.conflist",
+            BROKEN,
+            MISTAKEN,
         ];
         for what in planted {
             assert!(told.contains(what), "{what} is not told:\n{told}");
@@ -109,7 +135,7 @@ impl Planted {
 
     /// Takes back what only an operator can decide about.
     pub(crate) fn take_back(&self, crowd: &Crowd) {
-        for path in [&self.broken, &self.ghost] {
+        for path in [&self.broken, &self.ghost, &self.mistaken] {
             std::fs::remove_file(path).unwrap();
         }
         crowd.node.host.sh("nft delete table inet admin");

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use ferrule_tests::{Crowd, Member, eventually};
 use libcni::store::write_atomic;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use faults::Planted;
 
@@ -44,8 +44,25 @@ fn assert_connected(crowd: &Crowd, member: &Member) {
     }
 }
 
+/// What `validate` finds in configurations is told once, with its place and cure.
+fn assert_mistakes_told(crowd: &Crowd, report: &Value, text: &str) {
+    for (status, code, file, line, column, cure) in faults::MISTAKES {
+        let findings = findings(report);
+        let [found] = findings.iter().filter(|found| found["code"] == code).collect::<Vec<_>>()[..] else {
+            panic!("{code} is not told once:\n{}", told(report));
+        };
+        let file = crowd.conf_dir().join(file);
+        assert_eq!(found["status"], status, "{found}");
+        assert_eq!(found["place"], json!({"file": file, "line": line, "column": column}), "{found}");
+        assert_eq!(found["cure"], cure, "{found}");
+        let place = format!("           --> {}:{line}:{column}\n", file.display());
+        assert_eq!(text.matches(&place).count(), 1, "{place}{text}");
+        assert!(text.contains(&format!("{status:<9}{code}: ")) && text.contains(&format!("cure: {cure}\n")), "{text}");
+    }
+}
+
 #[test]
-fn ten_faults_are_found_and_nothing_else() {
+fn faults_are_found_and_nothing_else() {
     let Some(crowd) = Crowd::start(50, 20) else { return };
     let report = examined(&crowd);
     assert_eq!(told(&report), "", "nothing is wrong yet");
@@ -57,6 +74,7 @@ fn ten_faults_are_found_and_nothing_else() {
     planted.assert_nobody_else_told(&crowd, &told(&report));
     let text = crowd.cnitool(&["doctor"]);
     assert_eq!(text.status.code(), Some(6));
+    assert_mistakes_told(&crowd, &report, &text.stdout);
     show(&crowd);
 
     let fixed = crowd.cnitool(&["doctor", "--fix", "--yes"]);
