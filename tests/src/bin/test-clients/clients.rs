@@ -6,6 +6,7 @@ mod cri_o;
 mod kubernetes_node;
 mod podman;
 mod pods;
+mod replacement;
 
 use crate::machine::Machine;
 use crate::options::Options;
@@ -15,10 +16,11 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them: name, program, checks.
-pub(crate) const CLIENTS: [(&str, &str, Run); 5] = [
+pub(crate) const CLIENTS: [(&str, &str, Run); 6] = [
     ("containerd", "containerd", containerd::run_1_6),
     ("containerd-2", "containerd", containerd::run_2),
     ("cri-o", "crio", cri_o::run),
     ("kubernetes-node", "uname", kubernetes_node::run),
     ("podman", "podman", podman::run),
+    ("replacement", "containerd", replacement::run),
 ];

@@ -63,6 +63,11 @@ impl Machine {
         Self { node, calls: Calls::at(cni.join("calls")), dir, before, files_before }
     }
 
+    /// The directory of the plugins, which the recorders execute: a link to those under test.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        Path::new(CNI).join("plugins")
+    }
+
     /// What recording adds to a call, in milliseconds. Forgets all calls.
     pub(crate) fn recorder_ms(&self) -> f64 {
         let ms = calls::overhead_ms(Path::new(CNI));
@@ -135,7 +140,7 @@ impl Machine {
     /// If it fails.
     #[track_caller]
     pub(crate) fn cnitool(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(Path::new(CNI).join("plugins/cnitool"));
+        let mut command = Command::new(self.plugins().join("cnitool"));
         command.args(arguments).env("CNI_PATH", Path::new(CNI).join("bin")).env("NETCONFPATH", NETWORKS);
         self.run(command, "").unwrap_or_else(|e| panic!("cnitool {arguments:?}: {e}"))
     }
