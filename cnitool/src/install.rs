@@ -57,7 +57,7 @@ fn place_all(from: &Path, to: &Path) -> Result<usize, StoreError> {
         match placed.get(&wanted) {
             Some(first) => link(first, &to)?,
             None => {
-                store::write_atomic(&to, &wanted.0, wanted.1)?;
+                store::write_by_rename(&to, &wanted.0, wanted.1)?;
                 placed.insert(wanted, to);
             }
         }
@@ -67,7 +67,7 @@ fn place_all(from: &Path, to: &Path) -> Result<usize, StoreError> {
 
 fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
     let (content, mode) = read(from)?;
-    store::write_atomic(to, &content, mode)
+    store::write_by_rename(to, &content, mode)
 }
 
 /// The content and mode of a file.
@@ -91,6 +91,7 @@ fn link(first: &Path, to: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -116,6 +117,25 @@ mod tests {
             assert_eq!(fs::read_to_string(to.join("ptp")).unwrap(), "new");
             assert_eq!(fs::metadata(to.join("ptp")).unwrap().permissions().mode() & 0o777, 0o755);
         }
+    }
+
+    /// containerd looks at a directory of networks when a file there is written, renamed or removed. Written without a name,
+    /// then linked, the first list of a node was there too late.
+    #[test]
+    fn bug_a_first_list_was_not_noticed_by_containerd() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for path in [&from, &to] {
+            fs::create_dir(path).unwrap();
+        }
+        store::write_atomic(&from.join("10-pods.conflist"), b"{}", 0o644).unwrap();
+        let watched = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        watched.add_watch(&to, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE).unwrap();
+        place_all(&from, &to).unwrap();
+        let events = watched.read_events().unwrap();
+        let appeared = events.iter().find(|event| event.name.as_deref() == Some("10-pods.conflist".as_ref())).unwrap();
+        // It is there when the other half of the rename is told.
+        assert!(appeared.mask.contains(AddWatchFlags::IN_MOVED_TO), "{events:?}");
     }
 
     #[test]

@@ -76,6 +76,22 @@ pub fn ensure_dir(dir: &Path, mode: u32) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`]; the temporary file is removed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
+    write(path, content, mode, place)
+}
+
+/// As [`write_atomic`], always by rename(2): for directories that somebody watches. containerd reads its networks when a file
+/// there is written, renamed or removed; one that appears by link(2) it sees too early or never.
+///
+/// # Errors
+/// As of [`write_atomic`].
+pub fn write_by_rename(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreError> {
+    write(path, content, mode, place_by_rename)
+}
+
+/// Gives an anonymous file its place: by way of a temporary name, if need be.
+type Place = fn(&File, &Path, &Path) -> io::Result<()>;
+
+fn write(path: &Path, content: &[u8], mode: u32, place: Place) -> Result<(), StoreError> {
     let fault = |action| StoreError::on(action, path);
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(fault("write")(io::ErrorKind::InvalidInput.into()));
@@ -102,6 +118,10 @@ fn place(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         named => return named,
     }
+    place_by_rename(file, temporary, path)
+}
+
+fn place_by_rename(file: &File, temporary: &Path, path: &Path) -> io::Result<()> {
     // Of a process with this pid that was killed.
     let _ = fs::remove_file(temporary);
     name(file, temporary)?;

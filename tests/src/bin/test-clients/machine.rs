@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ferrule_tests::http::page;
 use ferrule_tests::{Node, Place, Snapshot, eventually_within};
-use libcni::store::write_atomic;
+use libcni::store::{write_atomic, write_by_rename};
 use serde_json::Value;
 
 use crate::calls::{self, Calls};
@@ -80,7 +80,7 @@ impl Machine {
     pub(crate) fn network(&self, file: &str, text: Option<&str>) {
         let path = Path::new(NETWORKS).join(file);
         match text {
-            Some(text) => write_atomic(&path, text.as_bytes(), 0o644).expect("a network"),
+            Some(text) => write_by_rename(&path, text.as_bytes(), 0o644).expect("a network"),
             None => std::fs::remove_file(&path).expect("a network"),
         }
     }
@@ -127,6 +127,14 @@ impl Machine {
     pub(crate) fn reserved(&self, network: &str) -> usize {
         let files = std::fs::read_dir(Path::new(RESERVATIONS).join(network)).into_iter().flatten().flatten();
         files.filter(|file| file.file_name().to_string_lossy().parse::<IpAddr>().is_ok()).count()
+    }
+
+    /// Our `cnitool install`: how a network gets to a node that runs an image of ours.
+    pub(crate) fn install_network(&self, file: &str, text: &str) {
+        let placement = format!("{}={NETWORKS}/{file}", self.write(file, text).display());
+        let mut command = Command::new(Path::new(CNI).join("plugins/cnitool"));
+        command.args(["install", &placement]);
+        self.run(command, "").unwrap_or_else(|e| panic!("cnitool install {placement}: {e}"));
     }
 
     /// Our `cnitool gc` of a network, or of `all`: what an operator runs after a crash.

@@ -39,6 +39,7 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
     if !report.check("starts, without a network", || client.starts()) {
         return;
     }
+    report.check("the first list that cnitool install puts there is read", || client.first_list());
     report.check("a broken configuration is told, a mended one works", || client.configuration());
     let Some([a, b]) =
         report.value("two pods, with addresses of both families", || Ok(pods::two(&client.containerd.cri)))
@@ -102,6 +103,15 @@ impl Client<'_> {
         self.containerd.start();
         self.containerd.import(&self.image);
         assert!(!self.containerd.cri.is_network_ready(), "ready without a network");
+        Ok(())
+    }
+
+    /// containerd looks at its directory when certain things happen there, and else never.
+    fn first_list(&self) -> Outcome {
+        self.machine.install_network(CONFLIST, NETWORK_LIST);
+        self.containerd.cri.await_network();
+        self.machine.network(CONFLIST, None);
+        wait_until("without its list it is not ready", || !self.containerd.cri.is_network_ready());
         Ok(())
     }
 
