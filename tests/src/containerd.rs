@@ -1,5 +1,6 @@
 //! containerd on a node: started, stopped, killed, and asked for pods.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use crate::{Place, Process};
 
 /// Where it listens.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
+/// Where containerd 2 tells its metrics.
+pub const METRICS: (SocketAddr, &str) = (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1338), "/v1/metrics");
 /// Where it keeps what is its own.
 pub const OWNED: [&str; 3] = ["/run/containerd", "/var/lib/containerd", "/run/runc"];
 /// The namespace of containerd in which CRI works.
@@ -61,6 +64,8 @@ pub struct Containerd {
     host: Arc<Place>,
     /// Where its configuration and its log are.
     dir: PathBuf,
+    /// The `PATH` of its plugins.
+    path: Option<String>,
     process: Option<Process>,
 }
 
@@ -69,7 +74,13 @@ impl Containerd {
     #[must_use]
     pub fn new(release: &'static Release, host: &Arc<Place>, dir: &Path, tools: &Path) -> Self {
         let (cri, host) = (Cri::new(host, SOCKET, tools), Arc::clone(host));
-        Self { release, cri, host, dir: dir.to_owned(), process: None }
+        Self { release, cri, host, dir: dir.to_owned(), path: None, process: None }
+    }
+
+    /// The same with another `PATH` for the plugins' programs.
+    #[must_use]
+    pub fn with_path(self, path: String) -> Self {
+        Self { path: Some(path), ..self }
     }
 
     /// Starts it, and waits until it answers.
@@ -78,7 +89,7 @@ impl Containerd {
     /// If it does not.
     pub fn start(&mut self) {
         let mut command = Command::new("containerd");
-        command.arg("--config").arg(self.configure());
+        command.arg("--config").arg(self.configure()).envs(self.path.iter().map(|path| ("PATH", path)));
         let log = self.dir.join("containerd.log");
         self.process = Some(self.host.run(|| Process::start("containerd", command, log)));
         eventually_within(PATIENCE, "containerd answers", || self.cri.network_ready().is_some());

@@ -53,6 +53,15 @@ pub fn config(name: &str, port: Option<u16>, annotations: &Value) -> Value {
     })
 }
 
+/// The configuration of a pod that has the node's network, and so its name.
+#[must_use]
+pub fn config_on_node(name: &str) -> Value {
+    let mut config = config(name, None, &json!({}));
+    config["linux"]["security_context"]["namespace_options"]["network"] = json!("NODE");
+    config["hostname"] = json!("");
+    config
+}
+
 /// Each container has process IDs of its own.
 fn linux() -> Value {
     json!({"security_context": {"namespace_options": {"pid": "CONTAINER"}}})

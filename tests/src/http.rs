@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use crate::Place;
 
-/// The page of a server, as somebody at `place` gets it.
+/// How long a server may take that is expected to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first page of a server, as somebody at `place` gets it.
 ///
 /// # Errors
 /// Why not.
 pub fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
-    page_within(Duration::from_secs(10), place, address, port)
+    page_within(PATIENCE, place, address, port)
 }
 
 /// The same for who does not expect one.
@@ -19,10 +22,22 @@ pub fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String
 /// # Errors
 /// Why not.
 pub fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
+    get(limit, place, SocketAddr::new(address, port), "/")
+}
+
+/// Another page of a server.
+///
+/// # Errors
+/// Why not.
+pub fn page_at(place: &Place, server: SocketAddr, path: &str) -> std::io::Result<String> {
+    get(PATIENCE, place, server, path)
+}
+
+fn get(limit: Duration, place: &Place, server: SocketAddr, path: &str) -> std::io::Result<String> {
     place.run(|| {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), limit)?;
+        let mut stream = TcpStream::connect_timeout(&server, limit)?;
         stream.set_read_timeout(Some(limit))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())

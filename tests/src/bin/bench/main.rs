@@ -2,9 +2,13 @@
 //!
 //! Every side has a node of its own (namespaces on a tmpfs). Chains are executed directly, as a runtime executes them;
 //! making and ending containers is not measured. What runs while this runs disturbs it: trust ratios, not times.
+//!
+//! With the directory of a container runtime's tools as fourth argument it measures pods instead, and adds them to the rows of
+//! the last run.
 #![expect(clippy::expect_used, reason = "a measurement that fails is none")]
 
 mod floor;
+mod pods;
 mod report;
 mod sample;
 mod side;
@@ -78,28 +82,29 @@ const QUICK: Effort = Effort { rounds: 5, rounds_at_once: 1, present: 50, presen
 
 fn main() -> ExitCode {
     let (options, paths): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let [ours, reference, json] = paths.as_slice() else { return ExitCode::from(2) };
+    let [ours, reference, json, tools @ ..] = paths.as_slice() else { return ExitCode::from(2) };
     let effort = if options.iter().any(|option| option == "--quick") { QUICK } else { FULL };
     let binaries = [Binaries::at(Path::new(ours)), Binaries::at(Path::new(reference))];
 
     let mut report = Report::default();
     // Dropped at the end: see `Side`.
-    let retired = [
-        one_at_a_time(&binaries, effort, &mut report),
-        at_once(&binaries, effort, &mut report),
-        with_many_present(&binaries, effort, &mut report),
-        quantities(&binaries, &mut report),
-    ];
-
-    let text = serde_json::to_vec_pretty(&report).expect("JSON");
-    std::fs::File::create(json).and_then(|mut file| file.write_all(&text)).expect("bench.json");
+    let mut retired = Vec::new();
+    if let Some(tools) = tools.first() {
+        pods::measure(&binaries, Path::new(tools), effort.rounds, &mut report);
+    } else {
+        retired.extend(one_at_a_time(&binaries, effort, &mut report));
+        retired.extend(at_once(&binaries, effort, &mut report));
+        retired.extend(with_many_present(&binaries, effort, &mut report));
+        retired.extend(quantities(&binaries, &mut report));
+    }
+    report.write(Path::new(json), !tools.is_empty());
     std::io::stdout().write_all(report.table().as_bytes()).expect("stdout");
     drop(retired);
     ExitCode::SUCCESS
 }
 
 /// What is being measured goes to stderr: a full run takes minutes.
-fn announce(what: &str) {
+pub(crate) fn announce(what: &str) {
     let _ = writeln!(std::io::stderr(), "bench: {what}");
 }
 

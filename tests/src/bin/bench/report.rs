@@ -1,8 +1,10 @@
 //! What was measured, as a table and as `bench.json`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::sample::{Sample, medians};
 
@@ -52,8 +54,8 @@ impl Report {
     /// Adds a row of the medians of `ours`, `reference` and `floor`; whoever did not take part gave no samples.
     pub(crate) fn add(&mut self, subject: Subject<'_>, verb: &'static str, samples: [&[Sample]; 3]) {
         let [ours, reference, floor] = samples.map(medians);
-        let wall = |side: Option<(f64, f64)>| side.map(|(wall, _)| rounded(wall));
-        let cpu = |side: Option<(f64, f64)>| side.map(|(_, cpu)| rounded(cpu));
+        let wall = |side: Option<(f64, Option<f64>)>| side.map(|(wall, _)| rounded(wall));
+        let cpu = |side: Option<(f64, Option<f64>)>| side.and_then(|(_, cpu)| cpu).map(rounded);
         self.rows.push(Row {
             work: subject.work.to_owned(),
             verb,
@@ -66,6 +68,21 @@ impl Report {
             ours_cpu_ms: cpu(ours),
             reference_cpu_ms: cpu(reference),
         });
+    }
+
+    /// Writes `bench.json`: this alone, or with the rows of other work that it has already.
+    pub(crate) fn write(&self, path: &Path, adding: bool) {
+        let mut report = serde_json::to_value(self).expect("JSON");
+        let present = adding.then(|| std::fs::read(path).ok()).flatten();
+        if let Some(mut present) = present.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) {
+            if let (Some(rows), Some(new)) = (rows_of(&mut present), rows_of(&mut report)) {
+                rows.retain(|row| new.iter().all(|new| new.get("work") != row.get("work")));
+                rows.append(new);
+            }
+            report = present;
+        }
+        let text = serde_json::to_vec_pretty(&report).expect("JSON");
+        libcni::store::write_atomic(path, &text, 0o644).expect("bench.json");
     }
 
     /// The table, for people.
@@ -108,6 +125,10 @@ impl Report {
         }
         text
     }
+}
+
+fn rows_of(report: &mut Value) -> Option<&mut Vec<Value>> {
+    report.get_mut("rows")?.as_array_mut()
 }
 
 /// To hundredths.

@@ -10,8 +10,8 @@ use nix::sys::time::TimeVal;
 pub(crate) struct Sample {
     /// Wall clock.
     pub(crate) wall: Duration,
-    /// CPU time of the processes it started, and of theirs.
-    pub(crate) cpu: Duration,
+    /// CPU time of the processes it started, and of theirs; `None` where others did the work.
+    pub(crate) cpu: Option<Duration>,
 }
 
 /// Runs `work` and measures it. Only one measurement may be under way at a time: CPU time is counted by process.
@@ -19,7 +19,7 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Sample) {
     let (before, started) = (cpu_of_children(), Instant::now());
     let outcome = work();
     let wall = started.elapsed();
-    (outcome, Sample { wall, cpu: cpu_of_children().saturating_sub(before) })
+    (outcome, Sample { wall, cpu: Some(cpu_of_children().saturating_sub(before)) })
 }
 
 fn cpu_of_children() -> Duration {
@@ -33,14 +33,15 @@ fn cpu_of_children() -> Duration {
 }
 
 /// The median of wall and of CPU times, in milliseconds; `None` of nothing.
-pub(crate) fn medians(samples: &[Sample]) -> Option<(f64, f64)> {
-    let median = |of: fn(&Sample) -> Duration| {
-        let mut times: Vec<f64> = samples.iter().map(|s| of(s).as_secs_f64() * 1e3).collect();
-        times.sort_by(f64::total_cmp);
-        let middle = times.len() / 2;
-        let upper = *times.get(middle)?;
-        // Of an even number, the mean of the middle two.
-        Some(if times.len() % 2 == 1 { upper } else { (upper + times.get(middle - 1)?) / 2.0 })
-    };
-    Some((median(|s| s.wall)?, median(|s| s.cpu)?))
+pub(crate) fn medians(samples: &[Sample]) -> Option<(f64, Option<f64>)> {
+    let wall = median(samples.iter().map(|sample| sample.wall).collect())?;
+    Some((wall, median(samples.iter().filter_map(|sample| sample.cpu).collect())))
+}
+
+fn median(mut times: Vec<Duration>) -> Option<f64> {
+    times.sort();
+    let middle = times.len() / 2;
+    let upper = times.get(middle)?.as_secs_f64() * 1e3;
+    // Of an even number, the mean of the middle two.
+    Some(if times.len() % 2 == 1 { upper } else { (upper + times.get(middle - 1)?.as_secs_f64() * 1e3) / 2.0 })
 }
