@@ -27,7 +27,7 @@ const UPLINK: &str = "uplink";
 pub(crate) const NETNS_DIR: &str = "/run/netns";
 
 /// How long the kernel may take for what it does later.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why the node cannot be made or changed: no fault of a plugin.
 #[derive(Debug, thiserror::Error)]

@@ -16,10 +16,15 @@ use nix::sys::socket::{
 };
 
 /// How long an answer may take, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long to wait for one answer before asking again, and where none is expected.
+/// How long to wait where no answer is expected.
 const IMPATIENCE: Duration = Duration::from_millis(700);
+
+/// How often a packet is sent that may be lost while neighbours are found, and how long an answer to the first may take; to each
+/// further one twice as long: on a busy machine all 25 s.
+const ATTEMPTS: u16 = 7;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// What a [`Service`] answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,9 +125,9 @@ pub(crate) fn fetch_udp(netns: &Netns, address: IpAddr, port: u16) -> io::Result
         let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect((address, port))?;
-        socket.set_read_timeout(Some(IMPATIENCE))?;
         let mut last = io::Error::from(io::ErrorKind::TimedOut);
-        for _ in 0..6 {
+        for attempt in 0..ATTEMPTS {
+            socket.set_read_timeout(Some(FIRST_WAIT * 2_u32.pow(attempt.into())))?;
             let mut buffer = [0; 128];
             match socket.send(b"who?").and_then(|_| socket.recv(&mut buffer)) {
                 Ok(length) => return answer(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())),
@@ -151,8 +156,7 @@ pub(crate) fn ping(netns: &Netns, address: IpAddr, is_wanted: bool) -> io::Resul
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
     let socket = within(netns, || Ok(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?))?;
-    // The first may be lost while neighbours are found; a busy machine takes longer.
-    let (attempts, mut wait) = if is_wanted { (7, Duration::from_millis(200)) } else { (1, IMPATIENCE) };
+    let (attempts, mut wait) = if is_wanted { (ATTEMPTS, FIRST_WAIT) } else { (1, IMPATIENCE) };
     for sequence in 1..=attempts {
         match send_echo_request(&socket, address, sequence) {
             Ok(()) if is_answered(&socket, address, sequence, wait)? => return Ok(true),

@@ -18,8 +18,9 @@ use crate::reach::{self, Service};
 use crate::step::{Action, Call, Closed, Exec, Expect, Fetch, Gc, IpamCall, Outcome, Ping, Run};
 use crate::{ipam, look};
 
-/// After this long the kernel has finished what it does later.
+/// After this long the kernel has finished what it does later, if it was also looked so often: on a busy machine both take longer.
 const SETTLED: Duration = Duration::from_secs(3);
+const LOOKS: usize = 100;
 
 impl Trial {
     pub(super) fn act(&mut self, action: &Action, expect: &Expect) -> Result<(), Stop> {
@@ -302,9 +303,11 @@ impl Trial {
 /// is left after a while.
 pub(super) fn settled(differs: impl Fn() -> Result<Vec<String>, NodeError>) -> Result<Vec<String>, NodeError> {
     let deadline = Instant::now() + SETTLED;
+    let mut looks = 0;
     loop {
         let found = differs()?;
-        if found.is_empty() || Instant::now() >= deadline {
+        looks += 1;
+        if found.is_empty() || (looks >= LOOKS && Instant::now() >= deadline) {
             return Ok(found);
         }
         std::thread::sleep(Duration::from_millis(5));
