@@ -93,6 +93,43 @@ fn to_reference(firewall: Firewall) {
     node.assert_nothing_left(&before, &[&web]);
 }
 
+/// Back on a node that the Go plugins had first: of chains with the same priority the kernel asks the newer ones first, which are ours.
+/// So a port of a former attachment of ours does not lead to the next container that has it, until our GC runs, which keeps
+/// what lives of either.
+#[test]
+fn our_gc_frees_ports_for_the_reference_after_going_back() {
+    let Some((ours, reference)) = Binaries::both() else { return };
+    let Some(node) = Node::start_with(Firewall::Nftables) else { return };
+    let mut conflist = fixture("bridge-portmap.conflist");
+    *conflist.pointer_mut("/cniVersion").expect("a version") = "1.1.0".into();
+    let ours = node.network_by(conflist, &ours);
+    let theirs = ours.served_by(&reference);
+    let before = node.snapshot();
+    let first = node.container("first").publish("tcp", 8080, 80);
+    theirs.add(&first).expect("ADD by the reference");
+    theirs.del(&first).expect("DEL by the reference");
+    let former = node.container("former").publish("tcp", 8080, 80);
+    let elder = node.container("elder").publish("tcp", 8081, 80);
+    for container in [&former, &elder] {
+        ours.add(container).expect("ADD by ours");
+    }
+    theirs.del(&former).expect("DEL by the reference");
+    let next = node.container("next").publish("tcp", 8080, 80);
+    theirs.add(&next).expect("ADD by the reference");
+    let services = [elder.place.serve_tcp(80), next.place.serve_tcp(80)];
+    assert!(node.outside.fetch_tcp(node.address(), 8080).is_err(), "the former container's port is in the way");
+
+    ours.gc(&[&elder, &next]).expect("GC by ours");
+    assert_eq!(node.outside.fetch_tcp(node.address(), 8080).expect("the port of theirs").from, "next");
+    assert_eq!(node.outside.fetch_tcp(node.address(), 8081).expect("the port of ours").from, "elder");
+    drop(services);
+    for container in [&elder, &next] {
+        theirs.del(container).expect("DEL by the reference");
+    }
+    ours.gc(&[]).expect("GC by ours");
+    node.assert_nothing_left(&before, &[&first, &former, &elder, &next]);
+}
+
 #[test]
 fn ours_detach_what_the_reference_attached_with_nftables() {
     from_reference(Firewall::Nftables);
