@@ -169,8 +169,9 @@ pub fn dispatch(
     let command = env.var("CNI_COMMAND").unwrap_or_default();
     if command.is_empty() {
         let versions: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
-        let version = env!("CARGO_PKG_VERSION");
-        // Runtimes and people run a plugin bare to see what it is; the reference answers on stderr.
+        let version = concat!("v1.9.1+ferrule.", env!("CARGO_PKG_VERSION"));
+        // Runtimes and people run a plugin bare to see what it is; the reference answers on stderr. Its version is what nerdctl
+        // judges by whether `firewall` knows "isolated" (v1.7.1), or else makes networks that are not isolated.
         let _ = writeln!(
             stderr,
             "CNI {} plugin {version}\nCNI protocol versions supported: {}",
