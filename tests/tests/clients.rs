@@ -61,6 +61,11 @@ fn valid(gc: &RecordedCall) -> impl Iterator<Item = &str> {
 }
 
 #[test]
+fn nerdctl() {
+    replay("nerdctl");
+}
+
+#[test]
 fn podman() {
     replay("podman");
 }

@@ -94,7 +94,9 @@ impl Calls {
     pub(crate) fn table(&self, overhead_ms: f64) -> String {
         let mut groups: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
         for call in self.all() {
-            let times = groups.entry((call.plugin.clone(), call.verb().to_owned())).or_default();
+            // nerdctl runs `firewall` bare, to see its version.
+            let verb = if call.verb().is_empty() { "(bare)" } else { call.verb() };
+            let times = groups.entry((call.plugin.clone(), verb.to_owned())).or_default();
             times.extend(call.ms);
         }
         if groups.is_empty() {

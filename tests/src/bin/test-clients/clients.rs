@@ -3,7 +3,9 @@
 mod containerd;
 mod crash;
 mod cri_o;
+mod docker_cli;
 mod kubernetes_node;
+mod nerdctl;
 mod podman;
 mod pods;
 mod replacement;
@@ -16,11 +18,12 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them: name, program, checks.
-pub(crate) const CLIENTS: [(&str, &str, Run); 6] = [
+pub(crate) const CLIENTS: [(&str, &str, Run); 7] = [
     ("containerd", "containerd", containerd::run_1_6),
     ("containerd-2", "containerd", containerd::run_2),
     ("cri-o", "crio", cri_o::run),
     ("kubernetes-node", "uname", kubernetes_node::run),
+    ("nerdctl", "nerdctl", nerdctl::run),
     ("podman", "podman", podman::run),
     ("replacement", "containerd", replacement::run),
 ];

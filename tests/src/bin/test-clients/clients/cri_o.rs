@@ -10,6 +10,7 @@ use ferrule_tests::image;
 use libcni::netns::Netns;
 use serde_json::{Value, json};
 
+use super::docker_cli::DockerCli as _;
 use super::pods::{self, CHAIN, CONFLIST, NETWORK, NETWORK_LIST, Runtime};
 use super::{crash, podman::Podman};
 use crate::calls::{Call, told};
@@ -69,7 +70,7 @@ impl Client<'_> {
     /// Without any network, as on a node that has just been made.
     fn starts(&mut self) -> Outcome {
         let image = image::make(&self.machine.dir);
-        Podman::new(self.machine).podman(&format!("load --quiet --input {}", image.display()));
+        Podman::new(self.machine).call(&format!("load --quiet --input {}", image.display()));
         self.runtime.start();
         self.await_refusal("no CNI configuration file");
         Ok(())

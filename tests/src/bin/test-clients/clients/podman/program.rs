@@ -5,6 +5,7 @@ use std::process::Command;
 
 use ferrule_tests::Place;
 
+use crate::clients::docker_cli::DockerCli;
 use crate::machine::Machine;
 
 /// What podman reads; resources are not limited, since not all controllers of cgroups may be there.
@@ -52,36 +53,25 @@ impl<'a> Podman<'a> {
             storage: machine.write("storage.conf", STORAGE),
         }
     }
+}
 
-    /// Runs podman; its stdout.
-    ///
-    /// # Errors
-    /// What it wrote to stderr.
-    pub(super) fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("podman");
+impl DockerCli for Podman<'_> {
+    const PROGRAM: &'static str = "podman";
+    const OWN_NETWORKS: &'static [&'static str] = &["podman"];
+
+    fn machine(&self) -> &Machine {
+        self.machine
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(Self::PROGRAM);
         command.args(arguments).env("HOME", &self.machine.dir);
         command.env("CONTAINERS_CONF", &self.containers).env("CONTAINERS_STORAGE_CONF", &self.storage);
         self.machine.run(command, "").map(|output| output.trim().to_owned())
     }
 
-    /// The same with a line that is split at spaces.
-    ///
-    /// # Panics
-    /// If it fails.
-    #[track_caller]
-    pub(crate) fn podman(&self, line: &str) -> String {
-        let arguments: Vec<&str> = line.split(' ').collect();
-        self.run(&arguments).unwrap_or_else(|e| panic!("podman {line}: {e}"))
-    }
-
-    /// The ID of a container.
-    pub(super) fn id(&self, container: &str) -> String {
-        self.podman(&format!("inspect --format {{{{.Id}}}} {container}"))
-    }
-
-    /// The network of a container that runs.
-    pub(super) fn place(&self, container: &str) -> Place {
-        let netns = self.podman(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {container}"));
+    fn place(&self, container: &str) -> Place {
+        let netns = self.call(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {container}"));
         Place { name: container.to_owned(), netns: netns.into() }
     }
 }
