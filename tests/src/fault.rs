@@ -3,8 +3,8 @@
 use crate::{Invocation, Node, Output};
 
 impl Invocation {
-    /// Runs it on the host of `node` so that its request number `which` to the kernel (system calls `syscalls`,
-    /// together) meets `fault`: `error=ENOBUFS`, or `signal=KILL`, before which the request is not made. And whether
+    /// Runs it on the host of `node` so that its request number `which` to the kernel (system calls `syscalls`, each
+    /// process and each name counted for itself) meets `fault`: `error=ENOBUFS`, or `signal=KILL`, before which the request is not made. And whether
     /// it made so many.
     ///
     /// # Panics
