@@ -80,6 +80,12 @@ pub(crate) enum Command {
     Networks,
     /// Put plugins and configurations where a container runtime looks for them, each by rename
     Install(InstallOptions),
+    /// Put back what was in a directory before the last `install`; again, and it is undone
+    Rollback(RollbackOptions),
+    /// Remove what `install` has put into a directory, and put back what was there before
+    Uninstall(UninstallOptions),
+    /// Do nothing until SIGTERM or SIGINT: for pods whose init containers do the work
+    Pause,
     /// Ask overlayd, the overlay's daemon, how it is on this node
     Overlay(OverlayOptions),
     /// Tell whether the plugins of a directory do what the CNI specification says, in namespaces of its own
@@ -94,6 +100,23 @@ pub(crate) struct InstallOptions {
     /// A file and its new path, or a directory and the one that its files are to be in
     #[arg(value_name = "FROM=TO", required = true, value_parser = Placement::parse)]
     pub(crate) placements: Vec<Placement>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackOptions {
+    /// A directory that `install` has put files into, such as /opt/cni/bin
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub(crate) dirs: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UninstallOptions {
+    /// A directory that `install` has put files into, such as /opt/cni/bin
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Leave away what `install` had replaced
+    #[arg(long)]
+    pub(crate) no_restore: bool,
 }
 
 /// A network and a namespace; the Go tool ignores further arguments, and so do we.

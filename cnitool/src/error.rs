@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use libcni::ErrorCode;
@@ -48,6 +49,10 @@ pub(crate) enum ToolError {
     Nameless { object: String, owner: String },
     #[error(transparent)]
     Install(#[from] StoreError),
+    #[error("cannot install \"{}\": the name is not UTF-8 text", .0.display())]
+    FileName(PathBuf),
+    #[error("there is nothing to roll back in {}", .0.display())]
+    NothingToRollBack(PathBuf),
     #[error("nothing on this node is called \"{0}\"")]
     NotOnNode(String),
     #[error("cannot write the output")]
@@ -94,6 +99,8 @@ impl ToolError {
             | Self::Findings { .. }
             | Self::NoSchema { .. }
             | Self::NotOnNode(_)
+            | Self::FileName(_)
+            | Self::NothingToRollBack(_)
             | Self::Profile { .. }
             | Self::Keep { .. }
             | Self::KeepFile(_) => CONFIGURATION,
@@ -133,6 +140,8 @@ impl ToolError {
                 Some("name it with --keep CONTAINER/IFNAME, and with it all others that are to stay".to_owned())
             }
             Self::Runtime(fault) => runtime_hint(fault),
+            Self::Install(fault) => store_hint(fault),
+            Self::NothingToRollBack(_) => Some("name a directory that `cnitool install` has put files into".to_owned()),
             Self::NotOnNode(_) => Some("cnitool show, without a name, shows all".to_owned()),
             Self::Overlayd(AskError::Absent(_)) => {
                 Some("start overlayd; --socket names another place, which is `socket` in its configuration".to_owned())
@@ -159,10 +168,21 @@ impl ToolError {
             | Self::Findings { .. }
             | Self::Keep { .. }
             | Self::KeepFile(_)
-            | Self::Install(_)
+            | Self::FileName(_)
             | Self::Output(_) => None,
         }
     }
+}
+
+fn store_hint(fault: &StoreError) -> Option<String> {
+    let hint = match fault.source.kind() {
+        ErrorKind::PermissionDenied => "run as root, or as the owner of the directory".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "mount it writable; in a pod, without readOnly".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room; what was there before is there".to_owned(),
+        ErrorKind::InvalidData => format!("remove {}: what was replaced cannot be put back then", fault.path.display()),
+        _ => return None,
+    };
+    Some(hint)
 }
 
 fn conformance_exit_code(fault: &conformance::RunError) -> u8 {

@@ -24,6 +24,7 @@ mod trace;
 mod validate;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use libcni::plugin::Env;
@@ -32,6 +33,9 @@ use args::{Cli, Command};
 use error::ToolError;
 use session::Session;
 use terminal::{Screen, Stream, Streams};
+
+/// How long a signal may be overlooked.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs the command line of this process.
 #[must_use]
@@ -60,6 +64,13 @@ pub fn main() -> ExitCode {
         stderr: Stream { writer: &mut stderr, screen: err },
     };
     ExitCode::from(run(&cli, &env, &mut streams))
+}
+
+/// Waits for a signal that ends it. The first process of a container ends by no signal that it does not catch.
+fn pause() {
+    while libcni::plugin::interrupted().is_ok() {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Whether this process was started by the name of a plugin that it is, too.
@@ -94,6 +105,12 @@ fn execute(cli: &Cli, env: &Env, streams: &mut Streams<'_>) -> Result<(), ToolEr
         Command::Schema(options) => schema::schema(&mut session, options),
         Command::Attachments(options) => inspect::attachments(&mut session, options.json),
         Command::Install(options) => install::install(&mut session, &options.placements),
+        Command::Rollback(options) => install::rollback(&mut session, options),
+        Command::Uninstall(options) => install::uninstall(&mut session, options),
+        Command::Pause => {
+            pause();
+            Ok(())
+        }
         Command::Show(options) => show::show(&mut session, options),
         Command::Doctor(options) => doctor::doctor(&mut session, options),
         Command::TryKernel => doctor::probe::run(&mut session),
