@@ -19,6 +19,9 @@ use crate::report::counted;
 use crate::session::Session;
 use transaction::Target;
 
+/// A file, and the name that it is to have.
+type Named = (PathBuf, String);
+
 /// `FROM=TO`: a file and its new path, or a directory and the one that its files are to be in.
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
@@ -36,7 +39,7 @@ impl Placement {
     }
 
     /// The directory that gets files, and which: from where, and under which names.
-    fn files(&self) -> Result<(&Path, Vec<(PathBuf, String)>), ToolError> {
+    fn files(&self) -> Result<(&Path, Vec<Named>), ToolError> {
         let named = |path: &Path| {
             let name = path.file_name().and_then(|name| name.to_str());
             name.map(str::to_owned).ok_or_else(|| ToolError::FileName(path.to_owned()))

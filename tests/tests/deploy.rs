@@ -31,7 +31,14 @@ fn daemon_set() -> Value {
 
 #[test]
 fn every_manifest_is_one_and_kustomizations_name_files_that_are_there() {
-    for dir in ["kubernetes", "kubernetes-with-flannel"].map(deploy) {
+    let dirs = [
+        "kubernetes",
+        "kubernetes-with-flannel",
+        "kubernetes-plugins",
+        "kubernetes-removal",
+        "kubernetes-plugins-removal",
+    ];
+    for dir in dirs.map(deploy) {
         for file in fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "yaml") {
                 for document in documents(&file) {
@@ -102,7 +109,7 @@ fn the_init_container_installs_the_plugins_and_the_conflist() {
     let dir = tempfile::tempdir().unwrap();
     let pod = &daemon_set()["spec"]["template"]["spec"];
     let init = &pod["initContainers"][0];
-    assert_eq!(strings(&init["command"]), ["/bin/cnitool", "install"]);
+    assert_eq!(strings(&init["command"]), ["/opt/cni/bin/cnitool", "install"]);
     let root = dir.path().to_str().unwrap();
     fs::create_dir_all(dir.path().join("host/etc/cni/net.d")).unwrap();
     let arguments = strings(&init["args"]).into_iter().map(|argument| {

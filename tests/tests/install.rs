@@ -1,4 +1,5 @@
-//! `scripts/install` replaces plugins while they are being executed: nobody sees a missing or half-written one.
+//! `scripts/install` and `cnitool install` replace plugins while they are being executed: nobody sees a missing or half-written one,
+//! and what fails changes nothing.
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ferrule_tests::{Binaries, Invocation};
+use ferrule_tests::{Binaries, Invocation, Node};
 
 /// The folders of plugins in the workspace.
 fn plugins() -> Vec<String> {
@@ -92,4 +93,75 @@ fn the_daemon_comes_with_its_unit_and_a_configuration_that_stays() {
     libcni::store::write_atomic(&config, b"mine = true", 0o644).expect("configuration");
     install();
     assert!(!check().success(), "it is the operator's");
+}
+
+/// `cnitool` with these arguments: its exit code, and what it writes to stderr.
+fn cnitool(binaries: &Binaries, arguments: &[String]) -> (Option<i32>, String) {
+    let output = Command::new(binaries.plugin("cnitool")).args(arguments).output().expect("cnitool");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn write(path: &Path, content: &[u8]) {
+    libcni::store::write_atomic(path, content, 0o755).expect("a file");
+}
+
+#[test]
+fn a_full_disk_leaves_all_as_it_was() {
+    let (Some(binaries), Some(node)) = (Binaries::ours(), Node::start()) else { return };
+    let (from, to) = (node.dir().join("from"), node.dir().join("to"));
+    for dir in [&from, &to] {
+        std::fs::create_dir(dir).expect("directory");
+    }
+    node.host.sh(&format!("mount -t tmpfs -o size=256k tmpfs {}", to.display()));
+    write(&to.join("bridge"), b"old");
+    // The first fits.
+    write(&from.join("bridge"), &[1; 100_000]);
+    write(&from.join("ptp"), &[2; 200_000]);
+    let (code, said) = cnitool(&binaries, &["install".into(), format!("{}={}", from.display(), to.display())]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("ptp: No space left on device") && said.contains("make room"), "{said}");
+    assert_eq!(std::fs::read(to.join("bridge")).expect("bridge"), b"old");
+    let names: Vec<_> = std::fs::read_dir(&to).expect("directory").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["bridge"], "nothing is left of the attempt");
+}
+
+/// A program that is being executed cannot be written to; it can be replaced, put back and removed.
+#[test]
+fn a_program_that_runs_is_replaced() {
+    let Some(binaries) = Binaries::ours() else { return };
+    let dir = tempfile::tempdir().expect("directory");
+    let (program, newer) = (dir.path().join("bin/sleep"), dir.path().join("sleep"));
+    let place =
+        |from: &Path| cnitool(&binaries, &["install".into(), format!("{}={}", from.display(), program.display())]);
+    assert_eq!(place(Path::new("/bin/sleep")), (Some(0), String::new()));
+    let mut running = Command::new(&program).arg("1000").spawn().expect("sleep");
+    let of = |verb: &str| cnitool(&binaries, &[verb.into(), dir.path().join("bin").display().to_string()]);
+    write(&newer, b"newer");
+    assert_eq!(place(&newer), (Some(0), String::new()));
+    assert_eq!(std::fs::read(&program).expect("sleep"), b"newer");
+    assert_eq!(of("rollback"), (Some(0), String::new()));
+    assert_eq!(std::fs::read(&program).expect("sleep"), std::fs::read("/bin/sleep").expect("sleep"));
+    assert_eq!(of("uninstall"), (Some(0), String::new()));
+    assert_eq!(std::fs::read_dir(dir.path().join("bin")).expect("directory").count(), 0);
+    assert!(running.try_wait().expect("sleep").is_none(), "it was disturbed");
+    running.kill().expect("sleep");
+    running.wait().expect("sleep");
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_its_path() {
+    let Some(binaries) = Binaries::ours() else { return };
+    let dir = tempfile::tempdir().expect("directory");
+    let dir = dir.path().display();
+    let of = |arguments: &[&str]| cnitool(&binaries, &arguments.iter().map(|&word| word.into()).collect::<Vec<_>>());
+    for (arguments, code, expected) in [
+        (["install", &format!("{dir}/none={dir}/to")], 4, format!("cannot read {dir}/none: No such file or directory")),
+        (["install", &format!("/bin/true={}", "/proc/none")], 4, "/proc".to_owned()),
+        (["install", "/bin/true"], 2, "expected FROM=TO".to_owned()),
+        (["rollback", &format!("{dir}")], 3, format!("there is nothing to roll back in {dir}")),
+    ] {
+        let (found, said) = of(&arguments);
+        assert!(found == Some(code) && said.contains(&expected), "{arguments:?}: {found:?}: {said}");
+    }
+    assert_eq!(of(&["uninstall", &format!("{dir}/none")]), (Some(0), String::new()));
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use libcni::store::{StoreError, write_atomic};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use tempfile::TempDir;
 
 use super::Placement;
@@ -165,6 +166,23 @@ fn a_record_that_is_not_understood_is_not_overwritten() {
     let fault = Target::open(&bed.dir()).unwrap_err();
     assert!(fault.to_string().starts_with("cannot understand "), "{fault}");
     assert_eq!(bed.text(".ferrule/record.json"), "{");
+}
+
+/// containerd looks at a directory of networks when a file there is written, renamed or removed. What is linked, or renamed
+/// from another directory, only appears.
+#[test]
+fn bug_a_first_list_was_not_noticed_by_containerd() {
+    let bed = Bed::new(&[]);
+    let watched = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    watched.add_watch(&bed.dir(), AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE).unwrap();
+    bed.install(&[("10-pods.conflist", "{}")]);
+    let events = watched.read_events().unwrap();
+    let appeared = events.iter().find(|event| event.name.as_deref() == Some("10-pods.conflist".as_ref())).unwrap();
+    // It is there when the other half of the rename is told.
+    assert!(appeared.mask.contains(AddWatchFlags::IN_MOVED_TO), "{events:?}");
+    let begun =
+        |event: &InotifyEvent| event.mask.contains(AddWatchFlags::IN_MOVED_FROM) && event.cookie == appeared.cookie;
+    assert!(events.iter().any(begun), "{events:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! New files are copied beside (a full disk is met here), what they replace gets a second name, and the record says what is
 //! about to change; then each gets its name by rename(2). Whoever finds such a change unfinished undoes it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -219,7 +220,7 @@ impl Target {
         for (name, stays) in &self.changes {
             let to = self.dir.join(name);
             if *stays {
-                fs::rename(self.folder.next().join(name), &to).map_err(StoreError::on("replace", &to))?;
+                link(&self.folder.next().join(name), &to)?;
             } else {
                 store::remove_file(&to)?;
             }
@@ -260,12 +261,14 @@ impl Target {
         let Some(installed) = self.record.installed.get(name) else { return Ok(false) };
         let path = self.dir.join(name);
         let Some(meta) = stat(&path)?.filter(Metadata::is_file) else { return Ok(false) };
-        let inode = (meta.dev(), meta.ino());
-        if !self.sums.contains_key(&inode) {
-            let content = fs::read(&path).map_err(StoreError::on("read", &path))?;
-            self.sums.insert(inode, sum_of(&content));
-        }
-        Ok(self.sums.get(&inode) == Some(installed))
+        let sum = match self.sums.entry((meta.dev(), meta.ino())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let content = fs::read(&path).map_err(StoreError::on("read", &path))?;
+                unknown.insert(sum_of(&content))
+            }
+        };
+        Ok(sum == installed)
     }
 }
 
@@ -296,7 +299,8 @@ fn sum_of(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Another name for a file, in the place of what has that name.
+/// Another name for a file, in the place of what has that name: by rename within the directory, since containerd reads its
+/// networks when a file there is renamed, not when one appears.
 fn link(first: &Path, to: &Path) -> Result<(), StoreError> {
     let Some(name) = to.file_name() else { return Ok(()) };
     let temporary = to.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));

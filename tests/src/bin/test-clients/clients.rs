@@ -3,6 +3,7 @@
 mod containerd;
 mod crash;
 mod cri_o;
+mod daemonset;
 mod docker_cli;
 mod kubernetes_node;
 mod nerdctl;
@@ -18,10 +19,11 @@ use crate::report::Report;
 type Run = fn(&Machine, &Options, &mut Report);
 
 /// All of them: name, program, checks.
-pub(crate) const CLIENTS: [(&str, &str, Run); 7] = [
+pub(crate) const CLIENTS: [(&str, &str, Run); 8] = [
     ("containerd", "containerd", containerd::run_1_6),
     ("containerd-2", "containerd", containerd::run_2),
     ("cri-o", "crio", cri_o::run),
+    ("daemonset", "podman", daemonset::run),
     ("kubernetes-node", "uname", kubernetes_node::run),
     ("nerdctl", "nerdctl", nerdctl::run),
     ("podman", "podman", podman::run),

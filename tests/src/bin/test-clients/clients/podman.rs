@@ -15,7 +15,7 @@ use crate::report::{Outcome, Report};
 pub(super) use program::Podman;
 
 /// Where podman keeps what is its own.
-const OWNED: [&str; 5] =
+pub(super) const OWNED: [&str; 5] =
     ["/run/containers", "/var/lib/containers", "/run/libpod", "/run/runc", "/var/lib/cni/cache/.lock"];
 /// Who is on the node's uplink.
 const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -36,7 +36,7 @@ runroot = "/run/containers/storage"
 
 /// podman on a machine.
 pub(crate) struct Podman<'a> {
-    pub(super) machine: &'a Machine,
+    pub(crate) machine: &'a Machine,
     containers: PathBuf,
     storage: PathBuf,
 }
@@ -53,6 +53,13 @@ impl<'a> Podman<'a> {
             storage: machine.write("storage.conf", STORAGE),
         }
     }
+
+    /// A program that runs podman.
+    pub(crate) fn configure(&self, mut command: Command) -> Command {
+        command.env("HOME", &self.machine.dir);
+        command.env("CONTAINERS_CONF", &self.containers).env("CONTAINERS_STORAGE_CONF", &self.storage);
+        command
+    }
 }
 
 impl DockerCli for Podman<'_> {
@@ -65,9 +72,8 @@ impl DockerCli for Podman<'_> {
 
     fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(Self::PROGRAM);
-        command.args(arguments).env("HOME", &self.machine.dir);
-        command.env("CONTAINERS_CONF", &self.containers).env("CONTAINERS_STORAGE_CONF", &self.storage);
-        self.machine.run(command, "").map(|output| output.trim().to_owned())
+        command.args(arguments);
+        self.machine.run(self.configure(command), "").map(|output| output.trim().to_owned())
     }
 
     fn place(&self, container: &str) -> Place {
