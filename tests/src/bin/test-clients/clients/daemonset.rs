@@ -104,7 +104,9 @@ impl Node<'_> {
     fn build(&self) -> Result<String, Skip> {
         for program in ["bridge", "cnitool", "overlayd"] {
             let content = fs::read(self.bin.join(program)).unwrap_or_default();
-            if content.is_empty() || content.windows(9).any(|part| part == b"/ld-linux") {
+            // The name of the dynamic linker is at the beginning of what needs one.
+            let header = content.get(..4096).unwrap_or_default();
+            if header.is_empty() || header.windows(4).any(|part| part == b"/ld-") {
                 return Err(Skip(format!(
                     "there is no static {program} in {} (hint: scripts/build-dist dist/bin, and --bin dist/bin)",
                     self.bin.display()
