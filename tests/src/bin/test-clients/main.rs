@@ -20,6 +20,9 @@ use machine::Machine;
 use options::Options;
 use report::Report;
 
+/// What scripts/test-clients takes for a client that could not be checked.
+const ALL_SKIPPED: u8 = 3;
+
 fn main() -> ExitCode {
     let Some(options) = Options::read(std::env::args().skip(1)) else { return ExitCode::from(2) };
     let Some((name, program, run)) = CLIENTS.iter().find(|(name, ..)| *name == options.client) else {
@@ -39,5 +42,11 @@ fn main() -> ExitCode {
     let logs = if report.failed() { machine.logs() } else { String::new() };
     let text = format!("{logs}{}\n{}\n", report.table(name), machine.calls.table(overhead_ms));
     std::io::stdout().write_all(text.as_bytes()).expect("stdout");
-    if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if report.failed() {
+        ExitCode::FAILURE
+    } else if report.all_skipped() {
+        ExitCode::from(ALL_SKIPPED)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

@@ -66,6 +66,11 @@ impl Report {
         self.rows.iter().any(|row| matches!(row.state, State::Failed(_)))
     }
 
+    /// Whether nothing was checked at all.
+    pub(crate) fn all_skipped(&self) -> bool {
+        self.rows.iter().all(|row| matches!(row.state, State::Skipped(_)))
+    }
+
     /// The table.
     pub(crate) fn table(&self, client: &str) -> String {
         let mut text = format!("{:<58} {:<8} {:>7}\n", format!("{client}: check"), "", "ms");
