@@ -65,6 +65,12 @@ impl Binaries {
     }
 }
 
+/// The program `scripts/<name>`.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name)
+}
+
 /// The JSON file `tests/fixtures/<name>`.
 ///
 /// # Panics

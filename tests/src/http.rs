@@ -22,7 +22,7 @@ pub fn page(place: &Place, address: IpAddr, port: u16) -> std::io::Result<String
 /// # Errors
 /// Why not.
 pub fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -> std::io::Result<String> {
-    get(limit, place, SocketAddr::new(address, port), "/")
+    get(limit, place, SocketAddr::new(address, port), "/").map(|answer| body(&answer))
 }
 
 /// Another page of a server.
@@ -30,7 +30,21 @@ pub fn page_within(limit: Duration, place: &Place, address: IpAddr, port: u16) -
 /// # Errors
 /// Why not.
 pub fn page_at(place: &Place, server: SocketAddr, path: &str) -> std::io::Result<String> {
-    get(PATIENCE, place, server, path)
+    get(PATIENCE, place, server, path).map(|answer| body(&answer))
+}
+
+/// The status of the answer, such as 200; 0 if it has none.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn status_within(limit: Duration, place: &Place, server: SocketAddr, path: &str) -> std::io::Result<u16> {
+    let answer = get(limit, place, server, path)?;
+    Ok(answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default())
+}
+
+/// The body of the answer.
+fn body(answer: &str) -> String {
+    answer.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned()
 }
 
 fn get(limit: Duration, place: &Place, server: SocketAddr, path: &str) -> std::io::Result<String> {
@@ -40,6 +54,6 @@ fn get(limit: Duration, place: &Place, server: SocketAddr, path: &str) -> std::i
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
+        Ok(text)
     })
 }

@@ -49,7 +49,7 @@ mod snapshot;
 pub mod tree;
 
 pub use bed::{Bed, Pod, Swap};
-pub use binaries::{Binaries, fixture};
+pub use binaries::{Binaries, fixture, script};
 pub use chain::Network;
 pub use container::Container;
 pub use crowd::{Crowd, Maker, Member};

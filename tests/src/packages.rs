@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tempfile::TempDir;
 
 use crate::skip::in_sandbox;
-use crate::{Binaries, installed, skip};
+use crate::{Binaries, installed, script, skip};
 
 /// In the sandbox this is a tmpfs that ends with it.
 const STATE: &str = "/run";
@@ -111,8 +111,4 @@ fn can_make_debs() -> bool {
         skip("no cargo-deb (hint: scripts/install-tools)");
     }
     found.status.success()
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ferrule_tests::{Binaries, Invocation, Node};
+use ferrule_tests::{Binaries, Invocation, Node, script};
 
 /// The folders of plugins in the workspace.
 fn plugins() -> Vec<String> {
@@ -33,9 +33,8 @@ fn every_plugin_is_there_by_each_of_its_names_and_all_are_one_file() {
 fn plugins_are_replaced_under_load() {
     let Some(binaries) = Binaries::ours() else { return };
     let target = tempfile::tempdir().expect("directory");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/install");
     let install = || {
-        let mut command = Command::new(&script);
+        let mut command = Command::new(script("install"));
         let status = command.arg("--from").arg(binaries.dir()).arg(target.path()).status().expect("install");
         assert!(status.success());
     };
@@ -78,9 +77,8 @@ fn plugins_are_replaced_under_load() {
 fn the_daemon_comes_with_its_unit_and_a_configuration_that_stays() {
     let Some(binaries) = Binaries::ours() else { return };
     let root = tempfile::tempdir().expect("directory");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/install");
     let install = || {
-        let mut command = Command::new(&script);
+        let mut command = Command::new(script("install"));
         let status =
             command.arg("--from").arg(binaries.dir()).arg("--daemon").arg(root.path()).status().expect("install");
         assert!(status.success());

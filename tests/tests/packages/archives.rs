@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use ferrule_tests::tree::tree;
-use ferrule_tests::{Binaries, Node, Packages};
+use ferrule_tests::{Binaries, Node, Packages, script};
 
 use crate::attachments::{Attachment, Busy, assert_answer};
-use crate::{root, run, types, words};
+use crate::{run, types, words};
 
 /// `sha256sum -c` in the directory of the packages.
 fn sums(dir: &Path) -> std::process::Output {
@@ -87,7 +87,7 @@ fn what_cannot_be_packed_is_told() {
     let (from, out) = (dir.path().join("from"), dir.path().join("out"));
     fs::create_dir(&from).unwrap();
     let refused = |arguments: &[&str], reason: &str| {
-        let mut command = Command::new(root().join("scripts/package"));
+        let mut command = Command::new(script("package"));
         let output = command.arg("--from").arg(&from).args(arguments).arg(&out).output().unwrap();
         assert!(!output.status.success() && words(&output).contains(reason), "{}", words(&output));
         assert!(!out.join("SHA256SUMS").exists());

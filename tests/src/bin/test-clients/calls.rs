@@ -10,6 +10,8 @@ use std::time::Instant;
 use ferrule_tests::recording::{Origin, RecordedCall, Recording};
 use serde_json::Value;
 
+use crate::times::{median, milliseconds, quantile};
+
 /// One call of a plugin, and the milliseconds it took, if it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -103,9 +105,8 @@ impl Calls {
             return String::new();
         }
         let mut text = format!("{:<24} {:>6} {:>10} {:>10}\n", "call", "times", "median ms", "longest ms");
-        for ((plugin, verb), mut times) in groups {
-            times.sort_by(f64::total_cmp);
-            let (median, longest) = (median(&times), times.last().copied().unwrap_or_default());
+        for ((plugin, verb), times) in groups {
+            let (median, longest) = (median(&times), quantile(&times, 1.0));
             // Writing to a string does not fail.
             let _ =
                 writeln!(text, "{:<24} {:>6} {median:>10.1} {longest:>10.1}", format!("{verb} {plugin}"), times.len());
@@ -125,26 +126,20 @@ fn read(path: &Path) -> Option<Call> {
     Some(Call { recorded: serde_json::from_value(call).ok()?, ms: ended["ms"].as_f64() })
 }
 
-/// The middle one of sorted times.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
 /// How much longer a call takes by way of the recorder, in milliseconds: medians of some calls of VERSION.
 pub(crate) fn overhead_ms(node: &Path) -> f64 {
     const CALLS: usize = 15;
     let time = |dir: &str| {
-        let mut times: Vec<f64> = (0..CALLS)
+        let times: Vec<f64> = (0..CALLS)
             .map(|_| {
                 let mut command = Command::new(node.join(dir).join("loopback"));
                 command.env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).stdout(Stdio::null());
                 let started = Instant::now();
                 let status = command.status().expect("VERSION");
                 assert!(status.success(), "VERSION by {dir}");
-                started.elapsed().as_secs_f64() * 1000.0
+                milliseconds(started)
             })
             .collect();
-        times.sort_by(f64::total_cmp);
         median(&times)
     };
     time("bin") - time("plugins")

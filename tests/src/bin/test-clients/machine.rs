@@ -148,8 +148,17 @@ impl Machine {
     /// If it fails.
     #[track_caller]
     pub(crate) fn cnitool(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(self.plugins().join("cnitool"));
-        command.args(arguments).env("CNI_PATH", Path::new(CNI).join("bin")).env("NETCONFPATH", NETWORKS);
+        self.cnitool_of(&self.plugins(), &Path::new(CNI).join("bin"), arguments)
+    }
+
+    /// The `cnitool` in a directory, with plugins of the same or another one.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub(crate) fn cnitool_of(&self, dir: &Path, plugins: &Path, arguments: &[&str]) -> String {
+        let mut command = Command::new(dir.join("cnitool"));
+        command.args(arguments).env("CNI_PATH", plugins).env("NETCONFPATH", NETWORKS);
         self.run(command, "").unwrap_or_else(|e| panic!("cnitool {arguments:?}: {e}"))
     }
 

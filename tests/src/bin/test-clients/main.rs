@@ -10,6 +10,7 @@ mod clients;
 mod machine;
 mod options;
 mod report;
+mod times;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use crate::times::milliseconds;
+
 /// Why a check says nothing here.
 #[derive(Debug)]
 pub(crate) struct Skip(pub(crate) String);
@@ -40,7 +42,7 @@ impl Report {
     pub(crate) fn value<T>(&mut self, name: &str, check: impl FnOnce() -> Result<T, Skip>) -> Option<T> {
         let started = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(check));
-        let ms = started.elapsed().as_secs_f64() * 1000.0;
+        let ms = milliseconds(started);
         let (state, value) = match outcome {
             Ok(Ok(value)) => (State::Ok, Some(value)),
             Ok(Err(Skip(reason))) => (State::Skipped(reason), None),

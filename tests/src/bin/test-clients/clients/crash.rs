@@ -22,22 +22,12 @@ pub(super) fn run(machine: &Machine, runtime: &mut impl Runtime, kills: usize, r
         return;
     }
     let mut victim = Victim { machine, runtime };
-    let mut moments = Moments::default();
-    report.check(&format!("killed {kills} times while it attaches, then GC"), || {
-        for number in 0..kills {
-            victim.killed_in_add(number, &mut moments);
-        }
-        Ok(())
+    check(report, &format!("killed {kills} times while it attaches, then GC"), |moments| {
+        (0..kills).for_each(|number| victim.killed_in_add(number, moments));
     });
-    report.note(&moments.to_string());
-    let mut moments = Moments::default();
-    report.check(&format!("killed {kills} times while it detaches, then GC"), || {
-        for number in 0..kills {
-            victim.killed_in_del(number, &mut moments);
-        }
-        Ok(())
+    check(report, &format!("killed {kills} times while it detaches, then GC"), |moments| {
+        (0..kills).for_each(|number| victim.killed_in_del(number, moments));
     });
-    report.note(&moments.to_string());
 }
 
 /// What only GC removes: `install_anew` takes from the runtime what it knows, and starts it.
@@ -48,12 +38,17 @@ pub(super) fn forgotten<R: Runtime>(
     report: &mut Report,
 ) {
     let mut victim = Victim { machine, runtime };
-    let mut moments = Moments::default();
-    report.check("killed while it attaches, and installed anew: GC", || {
+    check(report, "killed while it attaches, and installed anew: GC", |moments| {
         // When the second plugin begins, the first has attached the pod.
-        for number in 1..CHAIN.len() {
-            victim.forgotten(number, &install_anew, &mut moments);
-        }
+        (1..CHAIN.len()).for_each(|number| victim.forgotten(number, &install_anew, moments));
+    });
+}
+
+/// A check, with the moments of its kills.
+fn check(report: &mut Report, name: &str, kill: impl FnOnce(&mut Moments)) {
+    let mut moments = Moments::default();
+    report.check(name, || {
+        kill(&mut moments);
         Ok(())
     });
     report.note(&moments.to_string());

@@ -7,15 +7,15 @@ mod pod;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ferrule_tests::{Invocation, Process};
+use ferrule_tests::{Invocation, Process, http, script};
 use serde_json::Value;
 
 use super::docker_cli::DockerCli as _;
@@ -43,6 +43,8 @@ ipv4 = "OWN"
 subnets = ["10.244.2.0/24"]
 ipv4 = "OTHER"
 "#;
+/// How long a probe may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
 
 pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
@@ -120,7 +122,6 @@ impl Node<'_> {
             let mut file = fs::File::options().append(true).open(newer.join(name)).expect(name);
             file.write_all(b"another version").expect(name);
         }
-        self.image(self.bin, &["--plugins"], PLUGINS);
         self.image(&newer, &[], NEW);
         let overlayd = self.image(self.bin, &[], OLD);
         let plugins = self.image(self.bin, &["--plugins"], PLUGINS);
@@ -128,7 +129,7 @@ impl Node<'_> {
     }
 
     fn image(&self, from: &Path, options: &[&str], name: &str) -> String {
-        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/image"));
+        let mut command = Command::new(script("image"));
         command.arg("--from").arg(from).args(options).arg(name);
         let said = self.machine.run(self.podman.configure(command), "");
         said.unwrap_or_else(|e| panic!("scripts/image {name}: {e}")).trim().to_owned()
@@ -194,21 +195,13 @@ impl Node<'_> {
         let text = |key: &str| get[key].as_str().expect("text").to_owned();
         let port = get["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
         let (address, path) = (SocketAddr::new(text("host").parse().expect("an address"), port), text("path"));
-        let answer = self.machine.node.host.run(|| {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).map(|_| answer)
-        });
-        answer.is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
+        http::status_within(PATIENCE, &self.machine.node.host, address, &path).is_ok_and(|status| status == 200)
     }
 
     /// The installed cnitool, as an operator calls it on the node.
     fn cnitool(&self, line: &str) -> String {
-        let mut command = Command::new(Path::new(BIN).join("cnitool"));
-        command.args(line.split(' ')).env("CNI_PATH", BIN).env("NETCONFPATH", NETWORKS);
-        self.machine.run(command, "").unwrap_or_else(|e| panic!("cnitool {line}: {e}"))
+        let arguments: Vec<&str> = line.split(' ').collect();
+        self.machine.cnitool_of(Path::new(BIN), Path::new(BIN), &arguments)
     }
 
     fn attaches(&self, pod: &ferrule_tests::Container) -> Outcome {

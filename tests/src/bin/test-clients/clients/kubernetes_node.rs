@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::report::Report;
+use crate::times::{median, milliseconds, quantile};
 
 /// How many pods there are at once: what kubelet starts on a node that joins.
 const PODS: u16 = 30;
@@ -150,10 +151,6 @@ struct Batch {
     failures: Vec<String>,
 }
 
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1000.0
-}
-
 /// A call of the recording as it would be for the pod `number`.
 fn of_pod(recorded: &RecordedCall, number: u16) -> RecordedCall {
     let mut call = recorded.clone();
@@ -196,23 +193,10 @@ fn table(sides: &[&Side]) -> String {
     for side in sides {
         let _ = write!(text, "{:<16}", side.name);
         for times in [&side.started, &side.removed] {
-            let of_pods = [quantile(&times.pods, 0.5), quantile(&times.pods, 0.99), quantile(&times.rounds, 0.5)];
+            let of_pods = [median(&times.pods), quantile(&times.pods, 0.99), median(&times.rounds)];
             let _ = write!(text, "{:>11.0}{:>8.0}{:>8.0}", of_pods[0], of_pods[1], of_pods[2]);
         }
         text.push('\n');
     }
     text
-}
-
-fn quantile(times: &[f64], share: f64) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a few hundred"
-    )]
-    let at = (sorted.len() as f64 * share) as usize;
-    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }

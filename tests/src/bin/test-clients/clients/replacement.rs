@@ -1,15 +1,13 @@
 //! The plugins of a node are replaced under living pods, while others come and go: the Go plugins by ours, and back.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ferrule_tests::Binaries;
 use ferrule_tests::containerd::{Containerd, OWNED, Release};
 use ferrule_tests::cri::{self, Cri, Pod};
 use ferrule_tests::http::page_within;
-use ferrule_tests::image;
+use ferrule_tests::{Binaries, image, script};
 use serde_json::json;
 
 use super::pods::{self, CONFLIST, NETWORK, NETWORK_LIST};
@@ -50,7 +48,8 @@ pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
         let is_ours = |line: &&String| line.contains("ferrule_") || line.contains("/.owners/");
         let others: Vec<&String> = left.iter().filter(|line| !is_ours(line)).collect();
         assert!(others.is_empty(), "{others:#?}");
-        node.collect_garbage();
+        // By our cnitool and plugins, which are not those of the node now.
+        machine.cnitool_of(node.ours.dir(), node.ours.dir(), &["gc", "--networks", NETWORK]);
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
@@ -73,8 +72,7 @@ impl Node<'_> {
 
     /// As operators do it.
     fn install(&self, plugins: &Binaries) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("scripts").join("install");
-        let mut command = Command::new(script);
+        let mut command = Command::new(script("install"));
         command.arg("--from").arg(plugins.dir()).arg(self.machine.plugins());
         self.machine.run(command, "").unwrap_or_else(|e| panic!("scripts/install: {e}"));
     }
@@ -143,15 +141,6 @@ impl Node<'_> {
             wait_until("pods come and go after it", || visited(so_far + VISITS));
         });
         pages.into_inner()
-    }
-
-    /// By our cnitool, which is not among the Go plugins.
-    fn collect_garbage(&self) {
-        let cnitool: PathBuf = self.ours.plugin("cnitool");
-        let mut command = Command::new(cnitool);
-        command.args(["gc", "--networks", NETWORK]).env("CNI_PATH", self.ours.dir());
-        command.env("NETCONFPATH", "/etc/cni/net.d");
-        self.machine.run(command, "").unwrap_or_else(|e| panic!("cnitool gc: {e}"));
     }
 }
 
