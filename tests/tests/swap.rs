@@ -1,7 +1,7 @@
 //! Plugins replaced under running containers: what the Go plugins attached, ours check and detach, and back.
 #![expect(clippy::expect_used, reason = "a test")]
 
-use ferrule_tests::{Binaries, Firewall, Node, fixture};
+use ferrule_tests::{Binaries, Firewall, Node, eventually, fixture};
 
 /// Attaches by the Go plugins, checks and detaches by ours.
 fn from_reference(firewall: Firewall) {
@@ -120,6 +120,10 @@ fn our_gc_frees_ports_for_the_reference_after_going_back() {
     assert!(node.outside.fetch_tcp(node.address(), 8080).is_err(), "the former container's port is in the way");
 
     ours.gc(&[&elder, &next]).expect("GC by ours");
+    // An element lives on for a few milliseconds, and a connection that it leads astray for seconds.
+    eventually("the former container's port is free", || {
+        !node.host.sh("nft list map inet ferrule_portmap hostports4").contains("tcp . 8080 ")
+    });
     assert_eq!(node.outside.fetch_tcp(node.address(), 8080).expect("the port of theirs").from, "next");
     assert_eq!(node.outside.fetch_tcp(node.address(), 8081).expect("the port of ours").from, "elder");
     drop(services);
