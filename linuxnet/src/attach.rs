@@ -13,13 +13,14 @@ mod interface;
 mod master;
 mod sandbox;
 
-use libcni::error::Failures;
+use libcni::error::{Failures, causes};
 use libcni::json::FieldError;
 use libcni::plugin::{Attachment, Call, Delegate};
 use libcni::types::{AddResult, ConfigError, Interface, MacAddr};
 use serde::Deserialize;
 
 use crate::link::{Dev, Link};
+use crate::sysctl;
 use crate::undo::Undo;
 
 pub use check::Found;
@@ -76,6 +77,17 @@ pub fn detach<E: From<AttachError>>(
         failures.note(sandbox.netlink.remove_link(Dev::from(&link)).map_err(AttachError::from));
     }
     failures.note(fault.map_or(Ok(()), Err));
+}
+
+/// Prepares a link that was just made, by which the host will reach containers: it takes no routes from them, and its
+/// IPv6 link-local address is there at once. By that one the kernel asks who has the destination of a packet that it
+/// forwards; while it is tentative, the packet waits. Containers can be reached without either: failures are told.
+pub fn prepare_gateway(call: &Call<'_>, link: &str) {
+    let outcome =
+        sysctl::ignore_router_advertisements(link).and_then(|()| sysctl::skip_duplicate_address_detection(link));
+    if let Err(e) = outcome {
+        call.warn(causes(Some(&e)));
+    }
 }
 
 /// The container's interface, as the result names it.

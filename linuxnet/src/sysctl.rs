@@ -115,7 +115,20 @@ pub fn enable_forwarding(addresses: impl IntoIterator<Item = IpAddr>) -> Result<
 /// # Errors
 /// As [`ensure`].
 pub fn ignore_router_advertisements(link: &str) -> Result<(), SysctlError> {
-    match ensure(&format!("net/ipv6/conf/{link}/accept_ra"), "0") {
+    ensure_ipv6(link, "accept_ra", "0")
+}
+
+/// Has `link` use its link-local IPv6 address at once (`accept_dad`), which otherwise is tentative for a second or two.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn skip_duplicate_address_detection(link: &str) -> Result<(), SysctlError> {
+    ensure_ipv6(link, "accept_dad", "0")
+}
+
+/// Where IPv6 is missing there is nothing to set.
+fn ensure_ipv6(link: &str, key: &str, value: &str) -> Result<(), SysctlError> {
+    match ensure(&format!("net/ipv6/conf/{link}/{key}"), value) {
         Err(e) if e.is_not_found() => Ok(()),
         done => done.map(drop),
     }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use libcni::netns::Netns;
 use serde_json::Value;
 
+use crate::eventually;
+
 /// A network namespace with a name, for commands and packets.
 #[derive(Debug)]
 pub struct Place {
@@ -82,6 +84,21 @@ impl Place {
     pub fn sysctl(&self, key: &str) -> String {
         let path = format!("/proc/sys/{key}");
         self.run(|| std::fs::read_to_string(&path)).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
+    }
+
+    /// Checks that the interface's IPv6 link-local address, which the kernel adds a little later, works from then on:
+    /// without it the kernel cannot ask who has the destination of a packet that it forwards.
+    ///
+    /// # Panics
+    /// If there is none, or it is tentative.
+    #[track_caller]
+    pub fn assert_link_local_at_once(&self, interface: &str) {
+        let mut found = String::new();
+        eventually("an IPv6 link-local address", || {
+            found = self.sh(&format!("ip -6 -o address show dev {interface} scope link"));
+            !found.is_empty()
+        });
+        assert!(!found.contains("tentative"), "{}: {found}", self.name);
     }
 
     /// One line of `ip -j -d link show dev <name>`; `None` if there is no such link.

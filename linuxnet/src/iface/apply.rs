@@ -133,7 +133,7 @@ pub fn apply(
     }
     let ips = ips_of(result, &link.name)?;
     if ips.iter().any(|ip| ip.address.addr().is_ipv6()) {
-        enable_ipv6(netlink, netns, link, options.ndisc_notify)?;
+        enable_ipv6(netlink, netns, link, options)?;
     }
     let dev = Dev::from(link);
     batch(dev, &ips, result, options).send(netlink)?;
@@ -195,9 +195,10 @@ fn ips_of<'a>(result: &'a AddResult, ifname: &str) -> Result<Vec<&'a IpConfig>, 
     Ok(ips)
 }
 
-/// Sees to it that `lo` and the link take IPv6 addresses, and that the link keeps them when it goes down. What is set
-/// is known from netlink; only what must change is written, since /proc/sys may be read-only.
-fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link, notify: bool) -> Result<(), ApplyError> {
+/// Sees to it that `lo` and the link take IPv6 addresses, and that the link keeps them when it goes down. Without
+/// duplicate address detection, the link-local address that the kernel adds is there at once, too. What is set is known
+/// from netlink; only what must change is written, since /proc/sys may be read-only.
+fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link, options: Options) -> Result<(), ApplyError> {
     let is_disabled = |state: Option<Ipv6State>| state.is_some_and(|state| state.disabled);
     let lo = netlink.find_link_by_index(Dev::LOOPBACK.index)?;
     let mut settings = Vec::new();
@@ -210,18 +211,24 @@ fn enable_ipv6(netlink: &mut Netlink, netns: &Netns, link: &Link, notify: bool) 
     if link.ipv6.is_some_and(|state| !state.keep_addr_on_down) {
         settings.push((link.name.clone(), "keep_addr_on_down", "1"));
     }
-    let notify = notify && link.ipv6.is_some_and(|state| !state.ndisc_notify);
-    if settings.is_empty() && !notify {
+    // What the interface works without, a little later.
+    let mut niceties = Vec::new();
+    if options.ndisc_notify && link.ipv6.is_some_and(|state| !state.ndisc_notify) {
+        niceties.push(("ndisc_notify", "1"));
+    }
+    if options.dad == Dad::Skip && link.ipv6.is_some_and(|state| state.accept_dad) {
+        niceties.push(("accept_dad", "0"));
+    }
+    if settings.is_empty() && niceties.is_empty() {
         return Ok(());
     }
+    let write = |ifname: &str, key, value| sysctl::write(&format!("net/ipv6/conf/{ifname}/{key}"), value);
     let write_all = || {
-        if notify {
-            // Neighbours that are not told find out by themselves, a little later.
-            let _ = sysctl::write(&format!("net/ipv6/conf/{}/ndisc_notify", link.name), "1");
+        for (key, value) in niceties {
+            let _ = write(&link.name, key, value);
         }
         settings.into_iter().try_for_each(|(ifname, key, value)| {
-            sysctl::write(&format!("net/ipv6/conf/{ifname}/{key}"), value)
-                .map_err(|source| ApplyError::EnableIpv6 { ifname, source })
+            write(&ifname, key, value).map_err(|source| ApplyError::EnableIpv6 { ifname, source })
         })
     };
     netns.within(write_all).map_err(|source| ApplyError::Netns { ifname: link.name.clone(), source })?

@@ -12,6 +12,8 @@ use super::Dev;
 pub struct Ipv6State {
     /// `disable_ipv6`: it accepts no IPv6 address.
     pub disabled: bool,
+    /// `accept_dad`: its addresses are probed for duplicates first, unless told otherwise.
+    pub accept_dad: bool,
     /// `ndisc_notify`: it announces its addresses when it comes up.
     pub ndisc_notify: bool,
     /// `keep_addr_on_down`: static addresses survive the link going down.
@@ -22,10 +24,11 @@ pub struct Ipv6State {
     pub link_local: bool,
 }
 
-/// `DEVCONF_ACCEPT_RA`, `…_DISABLE_IPV6`, `…_NDISC_NOTIFY` and `…_KEEP_ADDR_ON_DOWN` of linux/ipv6.h: positions in
-/// `IFLA_INET6_CONF`.
+/// `DEVCONF_ACCEPT_RA`, `…_DISABLE_IPV6`, `…_ACCEPT_DAD`, `…_NDISC_NOTIFY` and `…_KEEP_ADDR_ON_DOWN` of linux/ipv6.h:
+/// positions in `IFLA_INET6_CONF`.
 const DEVCONF_ACCEPT_RA: usize = 3;
 const DEVCONF_DISABLE_IPV6: usize = 26;
+const DEVCONF_ACCEPT_DAD: usize = 27;
 const DEVCONF_NDISC_NOTIFY: usize = 29;
 const DEVCONF_KEEP_ADDR_ON_DOWN: usize = 42;
 /// `IFLA_INET6_CONF` and `IFLA_INET6_ADDR_GEN_MODE` of linux/if_link.h, and two of the latter's values.
@@ -66,6 +69,7 @@ pub(super) fn parse(af_spec: &[u8]) -> Option<Ipv6State> {
     let mode = find(inet6, IFLA_INET6_ADDR_GEN_MODE).and_then(<[u8]>::first).copied();
     Some(Ipv6State {
         disabled: setting(DEVCONF_DISABLE_IPV6) != 0,
+        accept_dad: setting(DEVCONF_ACCEPT_DAD) != 0,
         ndisc_notify: setting(DEVCONF_NDISC_NOTIFY) != 0,
         keep_addr_on_down: setting(DEVCONF_KEEP_ADDR_ON_DOWN) != 0,
         accept_ra: setting(DEVCONF_ACCEPT_RA),

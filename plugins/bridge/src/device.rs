@@ -1,9 +1,9 @@
 //! The bridge itself. It belongs to the network, not to an attachment: made once, never removed.
 
 use libcni::plugin::Call;
+use linuxnet::attach;
 use linuxnet::link::{self, Bridge, Dev, Link};
 use linuxnet::netlink::{Batch, Netlink};
-use linuxnet::sysctl;
 
 use crate::conf::Conf;
 use crate::error::BridgeError;
@@ -21,8 +21,8 @@ pub(crate) fn ensure(call: &Call<'_>, host: &mut Netlink, conf: &Conf) -> Result
         ..Bridge::new(name)
     };
     let (bridge, is_new) = host.ensure_bridge(&wanted)?;
-    if is_new && let Err(e) = sysctl::ignore_router_advertisements(name) {
-        call.warn(libcni::error::causes(Some(&e)));
+    if is_new {
+        attach::prepare_gateway(call, name);
     }
     let mut changes = Batch::new();
     let dev = Dev::from(&bridge);

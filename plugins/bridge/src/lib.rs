@@ -83,7 +83,7 @@ impl Plugin for Bridge {
             match conf.vlans.access {
                 None => gateway::ensure(&mut host, &bridge, &gateways, conf.force_address)?,
                 Some(vlan) => {
-                    let link = vlan_gateway::ensure(&mut host, &bridge, vlan, &gateways, &conf)?;
+                    let link = vlan_gateway::ensure(call, &mut host, &bridge, vlan, &gateways, &conf)?;
                     result.interfaces.push(attach::on_host(&link));
                 }
             }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 use libcni::netns::Netns;
+use libcni::plugin::Call;
 use libcni::store::Lock;
+use linuxnet::attach;
 use linuxnet::link::{self, Dev, Link, LinkError, PortVlan, Veth};
 use linuxnet::netlink::{Batch, Netlink};
 
@@ -29,6 +31,7 @@ pub(crate) fn lock(conf: &Conf) -> Result<Option<Lock>, BridgeError> {
 
 /// Makes the interface if it is missing, and gives it the addresses of `gateways`.
 pub(crate) fn ensure(
+    call: &Call<'_>,
     host: &mut Netlink,
     bridge: &Link,
     vlan: u16,
@@ -38,13 +41,20 @@ pub(crate) fn ensure(
     let name = link_name(&bridge.name, vlan);
     let link = match host.find_link(&name)? {
         Some(link) => link,
-        None => create(host, bridge, vlan, &name, conf)?,
+        None => create(call, host, bridge, vlan, &name, conf)?,
     };
     gateway::ensure(host, &link, gateways, conf.force_address)?;
     Ok(link)
 }
 
-fn create(host: &mut Netlink, bridge: &Link, vlan: u16, name: &str, conf: &Conf) -> Result<Link, BridgeError> {
+fn create(
+    call: &Call<'_>,
+    host: &mut Netlink,
+    bridge: &Link,
+    vlan: u16,
+    name: &str,
+    conf: &Conf,
+) -> Result<Link, BridgeError> {
     let here = Netns::current()?;
     let wanted = Veth {
         mac: Some(link::random_mac()?),
@@ -54,6 +64,7 @@ fn create(host: &mut Netlink, bridge: &Link, vlan: u16, name: &str, conf: &Conf)
         ..Veth::new(name, &here)
     };
     let bridge_end = host.create_veth(&wanted)?;
+    attach::prepare_gateway(call, name);
     let outcome = connect(host, &bridge_end, vlan, name);
     if outcome.is_err() {
         // The first error is the one to tell.

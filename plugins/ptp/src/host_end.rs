@@ -1,28 +1,23 @@
 //! The host's end of the veth: it is the container's gateway, and the way to the container.
 
-use std::error::Error;
-
 use ipnet::IpNet;
-use libcni::error::causes;
 use libcni::plugin::Call;
 use libcni::types::IpConfig;
 use linuxnet::NetlinkError;
 use linuxnet::addr::{self, Dad};
+use linuxnet::attach;
 use linuxnet::link::{self, Dev, Link};
 use linuxnet::netlink::{Batch, Netlink};
 use linuxnet::route::{self, Route};
-use linuxnet::sysctl;
 use linuxnet::tag::Tag;
 
 /// The scope of the routes to containers, as the reference's (rtnetlink(7): host).
 const SCOPE_HOST: u8 = 254;
 
-/// Says whose it is, and that the host learns no routes from the container.
+/// Says whose it is, and prepares it before there is anybody at its other end.
 pub(crate) fn own(call: &Call<'_>, host: &mut Netlink, link: &Link, tag: &Tag) -> Result<(), NetlinkError> {
     host.run(link::set_alias(Dev::from(link), &tag.to_string()))?;
-    if let Err(e) = sysctl::ignore_router_advertisements(&link.name) {
-        call.warn(format_args!("{e}: {}", causes(e.source())));
-    }
+    attach::prepare_gateway(call, &link.name);
     Ok(())
 }
 

@@ -34,6 +34,8 @@ fn ipv4() {
 fn ipv6() {
     let Some(bed) = crate::start(&json!({"isGateway": true, "ipam": host_local(&["fd00:1::/64"])})) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
+    bed.host().assert_link_local_at_once("br0");
+    b.place().assert_link_local_at_once("eth0");
     reach_each_other(&bed, &a, &b, 0);
     assert_eq!(bed.host().sysctl("net/ipv6/conf/all/forwarding"), "1");
     assert_eq!(bed.host().sysctl("net/ipv4/ip_forward"), "0", "the other family is left alone");

@@ -158,6 +158,7 @@ fn the_gateway_of_a_vlan_is_one_for_each() {
     );
     let a = bed.attach("a");
     let b = bed.attach_to(&other, bed.node.container("b"));
+    bed.host().assert_link_local_at_once("br0.8");
     assert!(a.place().ping(address("10.1.0.1")));
     assert!(b.place().ping(address("10.8.0.1")) && b.place().ping(address("fd00:8::1")));
     other.check(&b.container).expect("CHECK");

@@ -22,6 +22,8 @@ fn dual_stack() -> Value {
 fn neighbours_are_reached_by_the_host() {
     let Some(bed) = start(&dual_stack()) else { return };
     let (a, b) = (bed.attach("a"), bed.attach("b"));
+    bed.host().assert_link_local_at_once(&host_end(&b));
+    b.place().assert_link_local_at_once("eth0");
     assert_eq!(bed.host().sysctl("net/ipv4/ip_forward"), "1");
     assert_eq!(bed.host().sysctl("net/ipv6/conf/all/forwarding"), "1");
     for number in [0, 1] {
