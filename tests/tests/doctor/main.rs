@@ -5,12 +5,23 @@
 mod faults;
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferrule_tests::{Crowd, Member, eventually};
 use libcni::store::write_atomic;
 use serde_json::{Value, json};
 
 use faults::Planted;
+
+/// What one test plants among the names of namespaces, doctor finds in another one, too.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A crowd on a machine that no other test of this program has at the same time. `None`, with a printed SKIP, outside the
+/// sandbox.
+fn alone_with(ours: usize, reference: usize) -> Option<(MutexGuard<'static, ()>, Crowd)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((alone, Crowd::start(ours, reference)?))
+}
 
 /// What doctor says as JSON.
 fn examined(crowd: &Crowd) -> Value {
@@ -63,7 +74,7 @@ fn assert_mistakes_told(crowd: &Crowd, report: &Value, text: &str) {
 
 #[test]
 fn faults_are_found_and_nothing_else() {
-    let Some(crowd) = Crowd::start(50, 20) else { return };
+    let Some((_alone, crowd)) = alone_with(50, 20) else { return };
     let report = examined(&crowd);
     assert_eq!(told(&report), "", "nothing is wrong yet");
 
@@ -93,7 +104,7 @@ fn faults_are_found_and_nothing_else() {
 /// The cache is lost, or another runtime's: only what is there can tell who is alive.
 #[test]
 fn nobody_who_is_alive_is_called_a_leak_or_collected() {
-    let Some(crowd) = Crowd::start(10, 10) else { return };
+    let Some((_alone, crowd)) = alone_with(10, 10) else { return };
     std::fs::remove_dir_all(crowd.cache_dir()).unwrap();
     let report = examined(&crowd);
     assert_eq!(told(&report), "", "they live");
@@ -106,7 +117,7 @@ fn nobody_who_is_alive_is_called_a_leak_or_collected() {
 
 #[test]
 fn gc_does_what_its_plan_says() {
-    let Some(crowd) = Crowd::start(20, 0) else { return };
+    let Some((_alone, crowd)) = alone_with(20, 0) else { return };
     let pods: Vec<&Member> = crowd.members.iter().filter(|member| member.network == "pods").collect();
     let [gone, living, listed] = [pods[0], pods[1], pods[2]];
     faults::kill(&crowd, gone);
