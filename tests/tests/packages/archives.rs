@@ -16,6 +16,15 @@ fn sums(dir: &Path) -> std::process::Output {
     Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(dir).output().unwrap()
 }
 
+/// The libraries in the executables are named with their licences and the texts of these; no others are.
+fn assert_licences(dir: &Path, libraries: &[&str], other: &str) {
+    let text = fs::read_to_string(dir.join("THIRD-PARTY-LICENSES")).unwrap();
+    let (named, texts) = text.split_once("\n=====").unwrap();
+    let is_named = |library: &str| named.lines().any(|line| line.split([' ', ':']).next() == Some(library));
+    assert!(libraries.iter().all(|library| is_named(library)) && !is_named(other), "{named}");
+    assert!(libraries.iter().all(|library| texts.contains(library)) && texts.contains("WITHOUT WARRANTY OF ANY KIND"));
+}
+
 #[test]
 fn checksums_are_those_of_the_files() {
     let Some(packages) = Packages::contents().and_then(|binaries| Packages::archives(&binaries)) else { return };
@@ -62,6 +71,7 @@ fn unpacked_over_go_plugins_while_they_run() {
     assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o750, "the directory is not the archive's");
     assert!(run(Command::new(dir.join("cnitool")).arg("--version")).starts_with("cnitool "));
     assert!(!dir.join("overlayd").exists(), "a daemon is no plugin");
+    assert_licences(&dir, &["musl", "nix", "serde_json"], "kube");
     Attachment::make(&node, &dir).end();
 }
 
@@ -74,8 +84,16 @@ fn the_daemons_archive_is_a_directory_with_all_that_it_needs() {
     let name = archive.file_name().unwrap().to_str().unwrap();
     let dir = place.path().join(name.strip_suffix(".tar.gz").unwrap());
     let files: Vec<_> = tree(&dir, &[]).into_iter().map(|(path, said)| format!("{} {said}", path.display())).collect();
-    let expected = ["LICENSE file 644", "README.md file 644", "overlayd file 755", "overlayd.service file 644"];
-    assert_eq!(files, [&expected[..], &["overlayd.toml file 644"]].concat());
+    let expected = [
+        "LICENSE file 644",
+        "README.md file 644",
+        "THIRD-PARTY-LICENSES file 644",
+        "overlayd file 755",
+        "overlayd.service file 644",
+        "overlayd.toml file 644",
+    ];
+    assert_eq!(files, expected);
+    assert_licences(&dir, &["kube", "musl", "nix"], "rustix");
     let mut check = Command::new(dir.join("overlayd"));
     run(check.args(["check-config", "--config"]).arg(dir.join("overlayd.toml")));
 }

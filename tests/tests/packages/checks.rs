@@ -55,7 +55,7 @@ fn debian_packages_are_as_debians_policy_wants_them() {
             assert!([" ./usr", " ./etc"].iter().any(|folder| file.contains(folder)), "{file}");
             assert!(!file.contains("./usr/local"), "{file}");
         }
-        for document in ["copyright", "changelog.gz", "changelog.Debian.gz"] {
+        for document in ["copyright", "changelog.gz", "changelog.Debian.gz", "THIRD-PARTY-LICENSES.gz"] {
             assert!(files.contains(&format!("./usr/share/doc/{name}/{document}\n")), "{document}: {files}");
         }
         let unpacked = tempfile::tempdir_in("/run").unwrap();

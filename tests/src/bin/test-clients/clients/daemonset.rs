@@ -131,7 +131,15 @@ impl Node<'_> {
     fn image(&self, from: &Path, options: &[&str], name: &str) -> String {
         let mut command = Command::new(script("image"));
         command.arg("--from").arg(from).args(options).arg(name);
-        let said = self.machine.run(self.podman.configure(command), "");
+        let mut command = self.podman.configure(command);
+        // Podman gets a home of its own, and Cargo, which knows the libraries' licences, is asked for in the caller's.
+        if let Some(home) = std::env::var_os("HOME") {
+            for (variable, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+                let usual = || Path::new(&home).join(directory).into_os_string();
+                command.env(variable, std::env::var_os(variable).unwrap_or_else(usual));
+            }
+        }
+        let said = self.machine.run(command, "");
         said.unwrap_or_else(|e| panic!("scripts/image {name}: {e}")).trim().to_owned()
     }
 
