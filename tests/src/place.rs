@@ -87,18 +87,20 @@ impl Place {
     }
 
     /// Checks that the interface's IPv6 link-local address, which the kernel adds a little later, works from then on:
-    /// without it the kernel cannot ask who has the destination of a packet that it forwards.
+    /// without it the kernel cannot ask who has the destination of a packet that it forwards. The interface has not
+    /// asked for anybody yet.
     ///
     /// # Panics
-    /// If there is none, or it is tentative.
+    /// If there is none, or others on the link were asked for it first.
     #[track_caller]
     pub fn assert_link_local_at_once(&self, interface: &str) {
-        let mut found = String::new();
-        eventually("an IPv6 link-local address", || {
-            found = self.sh(&format!("ip -6 -o address show dev {interface} scope link"));
-            !found.is_empty()
+        eventually("an IPv6 link-local address that works", || {
+            let found = self.sh(&format!("ip -6 -o address show dev {interface} scope link"));
+            !found.is_empty() && !found.contains("tentative")
         });
-        assert!(!found.contains("tentative"), "{}: {found}", self.name);
+        let counters = self.sh(&format!("cat /proc/net/dev_snmp6/{interface}"));
+        let is_unasked = |line: &str| line.split_whitespace().eq(["Icmp6OutNeighborSolicits", "0"]);
+        assert!(counters.lines().any(is_unasked), "{}: duplicate address detection: {counters}", self.name);
     }
 
     /// One line of `ip -j -d link show dev <name>`; `None` if there is no such link.
