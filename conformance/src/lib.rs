@@ -18,7 +18,7 @@ mod look;
 mod network;
 mod node;
 pub mod profile;
-mod reach;
+pub mod reach;
 pub mod report;
 mod run;
 mod sandbox;

@@ -28,16 +28,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// What a [`Service`] answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The name of the place where the service runs.
-    pub(crate) from: String,
+    pub from: String,
     /// The address that the service saw as its client's.
-    pub(crate) saw: IpAddr,
+    pub saw: IpAddr,
 }
 
 /// A service on a port of a place; it ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub struct Service {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,18 +57,18 @@ impl Service {
     ///
     /// # Errors
     /// If the port is taken.
-    pub(crate) fn start(netns: &Netns, name: &str, port: u16, udp: bool) -> io::Result<Self> {
+    pub fn start(netns: &Netns, name: &str, port: u16, udp: bool) -> io::Result<Self> {
         let address = (Ipv6Addr::UNSPECIFIED, port);
         let name = name.to_owned();
         if udp {
-            let socket = within(netns, || UdpSocket::bind(address))?;
+            let socket = bind(netns, || UdpSocket::bind(address))?;
             return Ok(Self::of(move || {
                 wait_readable(&socket, Duration::from_millis(50))?;
                 let (_, peer) = socket.recv_from(&mut [0; 64])?;
                 socket.send_to(format!("{name} {}", peer.ip().to_canonical()).as_bytes(), peer).map(drop)
             }));
         }
-        let listener = within(netns, || TcpListener::bind(address))?;
+        let listener = bind(netns, || TcpListener::bind(address))?;
         Ok(Self::of(move || {
             wait_readable(&listener, Duration::from_millis(50))?;
             let (mut stream, peer) = listener.accept()?;
@@ -89,11 +89,25 @@ impl Service {
     }
 }
 
+/// Binds a socket in the namespace. A port may still be taken by a closed socket of this very process: whoever is being
+/// started by another thread holds a copy of it until its exec.
+fn bind<S: Send>(netns: &Netns, bind: impl Fn() -> io::Result<S> + Sync) -> io::Result<S> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match within(netns, &bind) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Asks a TCP service at `address`.
 ///
 /// # Errors
 /// If nobody answers.
-pub(crate) fn fetch_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
+pub fn fetch_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
     within(netns, || {
         let mut stream = connect(SocketAddr::new(address, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -120,7 +134,7 @@ fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// If nobody answers.
-pub(crate) fn fetch_udp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
+pub fn fetch_udp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<Answer> {
     within(netns, || {
         let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let socket = UdpSocket::bind((any, 0))?;
@@ -142,7 +156,7 @@ pub(crate) fn fetch_udp(netns: &Netns, address: IpAddr, port: u16) -> io::Result
 ///
 /// # Errors
 /// If the namespace cannot be entered.
-pub(crate) fn is_closed_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<bool> {
+pub fn is_closed_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Result<bool> {
     within(netns, || Ok(TcpStream::connect_timeout(&SocketAddr::new(address, port), IMPATIENCE).is_err()))
 }
 
@@ -150,7 +164,7 @@ pub(crate) fn is_closed_tcp(netns: &Netns, address: IpAddr, port: u16) -> io::Re
 ///
 /// # Errors
 /// If no echo request can be made.
-pub(crate) fn ping(netns: &Netns, address: IpAddr, is_wanted: bool) -> io::Result<bool> {
+pub fn ping(netns: &Netns, address: IpAddr, is_wanted: bool) -> io::Result<bool> {
     let (family, protocol) = match address {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),

@@ -24,8 +24,12 @@ impl Place {
     /// # Panics
     /// If the namespace cannot be entered, or if `work` panics.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let entered = Netns::open(&self.netns).and_then(|netns| netns.run(work));
-        entered.unwrap_or_else(|e| panic!("{}: {e}", self.name))
+        self.open().run(work).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+    }
+
+    /// The namespace.
+    pub(crate) fn open(&self) -> Netns {
+        Netns::open(&self.netns).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
     /// Runs a command line (split at white space) in the namespace; its stdout.

@@ -117,7 +117,7 @@ fn our_gc_frees_ports_for_the_reference_after_going_back() {
     let next = node.container("next").publish("tcp", 8080, 80);
     theirs.add(&next).expect("ADD by the reference");
     let services = [elder.place.serve_tcp(80), next.place.serve_tcp(80)];
-    assert!(node.outside.fetch_tcp(node.address(), 8080).is_err(), "the former container's port is in the way");
+    assert!(node.outside.is_closed_tcp(node.address(), 8080), "the former container's port is in the way");
 
     ours.gc(&[&elder, &next]).expect("GC by ours");
     // An element lives on for a few milliseconds, and a connection that it leads astray for seconds.
