@@ -6,9 +6,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use libcni::child::wait_until;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,6 @@ use crate::sandbox;
 
 /// The most of an output that is kept, in bytes.
 const OUTPUT_MAX: u64 = 1 << 20;
-
-/// How often is looked whether a plugin has ended.
-const LOOK_EVERY: Duration = Duration::from_micros(300);
 
 /// What is to be executed.
 #[derive(Clone, Debug)]
@@ -116,7 +114,7 @@ impl Execution {
         command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         let started = Instant::now();
         let mut child = command.spawn()?;
-        let end = wait(&mut child, started + limit)?;
+        let end = wait_until(&mut child, started + limit)?;
         kill_group(child.id());
         let end = match end {
             Some(status) => end_of(status),
@@ -136,19 +134,6 @@ impl Execution {
             end,
             micros,
         })
-    }
-}
-
-/// `None` at the deadline.
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        std::thread::sleep(LOOK_EVERY);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::child::wait_until;
 use crate::env::Env;
 use crate::error::ErrorReply;
 
@@ -144,15 +145,7 @@ fn failure(stdout: &[u8], stderr: &[u8], status: ExitStatus) -> ExecError {
 /// Waits for the end of a child whose output has ended.
 fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<ExitStatus> {
     let Some(deadline) = deadline else { return child.wait() };
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= deadline {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(child, deadline)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
 /// SIGTERM, time to undo, SIGKILL.

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod base64;
+pub mod child;
 pub mod convert;
 mod env;
 pub mod error;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use libcni::child::wait_until;
 use libcni::runtime::NetworkList;
 
 use super::directories::listed;
@@ -17,7 +18,6 @@ use crate::finding::Finding;
 pub(crate) const COMMAND: &str = "try-kernel";
 /// A kernel that loads modules for all features may take that long.
 const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(5);
 
 pub(super) fn examine(lists: &[(PathBuf, NetworkList)]) -> Group {
     let mut group = Group::new("Kernel");
@@ -47,18 +47,16 @@ fn tried() -> Result<BTreeMap<Feature, Option<String>>, String> {
 
 /// Whether it ends with success before the time is over.
 fn wait(child: &mut Child) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        match child.try_wait() {
-            Ok(Some(status)) => return status.success(),
-            Ok(None) => std::thread::sleep(POLL),
-            Err(_) => return false,
+    match wait_until(child, Instant::now() + PATIENCE) {
+        Ok(Some(status)) => status.success(),
+        Err(_) => false,
+        Ok(None) => {
+            // It is not reaped yet, so it is this very process.
+            let _ = child.kill();
+            let _ = child.wait();
+            false
         }
     }
-    // It is not reaped yet, so it is this very process.
-    let _ = child.kill();
-    let _ = child.wait();
-    false
 }
 
 fn parse(lines: &str) -> BTreeMap<Feature, Option<String>> {

@@ -5,7 +5,6 @@
 mod broken;
 mod documents;
 mod examples;
-mod reference;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
