@@ -1,13 +1,13 @@
 //! Waits for a child process, but not for ever.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// How often is looked where the kernel cannot tell: before Linux 5.3, or where a filter of system calls forbids it.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -39,10 +39,16 @@ pub fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<Exi
     }
 }
 
-/// What is readable when the child has ended. It is not reaped yet, so the pid is its own.
+/// What is readable when the child has ended: pidfd_open(2), which nix lacks. The child is not reaped yet, so the pid is its
+/// own.
 fn end_of(child: &Child) -> Option<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+    let pid = libc::pid_t::try_from(child.id()).ok()?;
+    let no_flags: libc::c_uint = 0;
+    // SAFETY: it reads no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, no_flags) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just made it, for us alone.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fs2::FileExt;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::unistd::{AccessFlags, access, linkat};
+use nix::unistd::linkat;
 
 /// A file operation that failed: what, on which path, why.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,12 @@ fn write_named(temporary: &Path, content: &[u8], mode: u32, path: &Path) -> io::
     fs::rename(temporary, path)
 }
 
+fn write_for_a_moment(path: &Path) -> io::Result<()> {
+    let written = File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?.write_all(b"status");
+    fs::remove_file(path)?;
+    written
+}
+
 /// Removes what processes that were killed in [`write_atomic`] left unfinished in `dir`, whoever they worked for. Others
 /// may be writing there.
 ///
@@ -227,8 +233,8 @@ pub fn lacks_anonymous_files(fault: &io::Error) -> bool {
     matches!(fault.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EISDIR))
 }
 
-/// Whether a file could be written in `dir`, which is made when it is needed: one without a name is written there, or
-/// in the nearest parent that exists.
+/// Whether a file could be written in `dir`, which is made when it is needed: one without a name, or with a temporary one where
+/// there are no others, is written there, or in the nearest parent that exists.
 ///
 /// # Errors
 /// [`StoreError`]: read-only, full, not allowed.
@@ -236,8 +242,9 @@ pub fn require_writable(dir: &Path) -> Result<(), StoreError> {
     // A relative path ends in the empty one, which is the current directory.
     let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
     let probed = match anonymous(existing, b"status", 0o600) {
+        // The permissions alone say nothing: root may do everything, and /proc still has no room for a file.
         Err(e) if lacks_anonymous_files(&e) => {
-            access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(io::Error::from)
+            write_for_a_moment(&existing.join(format!(".status.{}", std::process::id())))
         }
         probed => probed.map(drop),
     };
@@ -273,6 +280,19 @@ mod tests {
         let left: Vec<_> = files(dir.path()).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(left, [hidden.as_str(), ours.as_str(), "state.99999999"]);
         remove_unfinished(&dir.path().join("missing")).unwrap();
+    }
+
+    #[test]
+    fn what_is_writable_is_told_by_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        require_writable(&dir.path().join("later/deeper")).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let moment = dir.path().join("moment");
+        write_for_a_moment(&moment).unwrap();
+        assert!(!moment.exists());
+        // Not even root can make a file there.
+        let e = require_writable(Path::new("/proc/cni/networks")).unwrap_err();
+        assert_eq!(e.path, Path::new("/proc/cni/networks"));
     }
 
     #[test]
