@@ -17,7 +17,6 @@ mod remove;
 mod report;
 mod sysctls;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -30,8 +29,6 @@ pub(crate) use leaks::described;
 pub(crate) use report::short_ids;
 use report::{Group, Summary};
 
-/// Where plugins are, if `CNI_PATH` says nothing.
-const DEFAULT_PLUGIN_DIR: &str = "/opt/cni/bin";
 /// What each plugin gets to answer VERSION.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,9 +52,7 @@ enum Format {
 }
 
 pub(crate) fn doctor(session: &mut Session<'_>, options: &DoctorOptions) -> Result<(), ToolError> {
-    if session.runtime.plugin_dirs.is_empty() {
-        session.runtime.plugin_dirs.push(PathBuf::from(DEFAULT_PLUGIN_DIR));
-    }
+    session.assume_plugin_dir();
     session.runtime.timeout.get_or_insert(VERSION_TIMEOUT);
     let inventory = Inventory::read(session.sources());
     let leaks = Leaks::find(session, &inventory);

@@ -13,7 +13,7 @@ pub(crate) const HELP_COLUMNS: usize = 100;
 /// The variables that cnitool reads.
 pub(crate) const ENVIRONMENT: [(&str, &str); 8] = [
     ("NETCONFPATH", "directory of network configurations (default /etc/cni/net.d)"),
-    ("CNI_PATH", "directories of plugins, joined by `:`"),
+    ("CNI_PATH", "directories of plugins, joined by `:` (default for `doctor` and `validate`: /opt/cni/bin)"),
     ("CNI_ARGS", "arguments for the plugins, K=V;K2=V2"),
     ("CAP_ARGS", "values for capabilities, a JSON object such as {\"portMappings\": [...]}"),
     ("CNI_IFNAME", "interface name, where --ifname is not given (default eth0)"),

@@ -17,6 +17,8 @@ use crate::node::Sources;
 use crate::terminal::{self, Cell, Progress, ProgressLine, Screen, Section, Streams, Tone};
 
 const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
+/// Where plugins are looked for without `CNI_PATH`. (None is executed from there for an attachment: as with the Go cnitool.)
+const DEFAULT_PLUGIN_DIR: &str = "/opt/cni/bin";
 /// The lines of a warning stand behind `Warning: `, in columns.
 const WARNING_INDENT: usize = 9;
 
@@ -46,6 +48,13 @@ impl<'s> Session<'s> {
             progress: ProgressLine::of(streams.stderr.screen),
             streams,
         })
+    }
+
+    /// Without `CNI_PATH`, for who looks at the node: plugins are where runtimes have them.
+    pub(crate) fn assume_plugin_dir(&mut self) {
+        if self.runtime.plugin_dirs.is_empty() {
+            self.runtime.plugin_dirs.push(PathBuf::from(DEFAULT_PLUGIN_DIR));
+        }
     }
 
     /// Where the inventory of the node is read.

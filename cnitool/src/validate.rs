@@ -163,6 +163,7 @@ fn read(paths: &[PathBuf]) -> Vec<File> {
 
 /// Looks at this node, and asks its plugins.
 fn look(session: &mut Session<'_>, files: &[File]) -> Host {
+    session.assume_plugin_dir();
     let types = types(files, &Host::default());
     let (host, fault) = Host::look(&session.runtime, &types);
     if let Some(fault) = fault {

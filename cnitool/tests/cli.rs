@@ -318,6 +318,15 @@ fn validate_takes_names_files_and_directories() {
 }
 
 #[test]
+fn validate_looks_for_plugins_where_runtimes_have_them() {
+    let bed = Bed::new();
+    bed.write("lone.conf", r#"{"cniVersion": "1.1.0", "name": "lone", "type": "nobody-has-this"}"#);
+    let outcome = bed.run(&["validate", "lone.conf"], &[("CNI_PATH", "")]);
+    let told = "there is no plugin `nobody-has-this` in /opt/cni/bin";
+    assert!(outcome.stdout.contains(told), "{}", outcome.stdout);
+}
+
+#[test]
 fn validate_fails_on_errors_and_if_asked_to_on_warnings() {
     let bed = Bed::new();
     bed.write("warned.conflist", r#"{"name": "warned", "plugins": [{"type": "first"}]}"#);
