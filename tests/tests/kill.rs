@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use ferrule_tests::{Container, Firewall, Network, Node, fixture};
+use libcni::child::wait_until;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 /// A small pool: .2 to .6 and the gateway.
 const SUBNET: &str = "10.88.0.0/29";
 const POOL: usize = 5;
+/// No plugin takes that long.
+const UNDISTURBED: Duration = Duration::from_secs(60);
 
 /// Numbers without a pattern that matters (xorshift64); the seed is printed where it matters, in a failure.
 struct Random(u64);
@@ -31,7 +34,7 @@ impl Random {
 struct Killer {
     network: Network,
     random: Random,
-    /// How long each plugin takes for each verb when it is left alone.
+    /// How long each plugin took for each verb when it was left alone last.
     durations: HashMap<(&'static str, usize), Duration>,
     killed: usize,
 }
@@ -47,27 +50,35 @@ impl Killer {
         container: &Container,
         prev: &Value,
     ) -> Option<Value> {
-        let usual = self.durations.get(&(verb, index)).copied();
+        let moment = self.moment(verb, index);
         let started = Instant::now();
         let mut child = self.network.invocation(verb, index, Some(container), prev).in_own_group().start(&node.host);
-        if let Some(usual) = usual {
-            let micros = u64::try_from(usual.as_micros()).expect("a short time");
-            std::thread::sleep(Duration::from_micros(self.random.below(micros * 5 / 4)));
-            if child.try_wait().expect("a child").is_none() {
-                // Not reaped, so the group is still its own.
-                let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-                killpg(group, Signal::SIGKILL).expect("kill");
-            }
+        let ended = wait_until(&mut child, started + moment).expect("a child");
+        if ended.is_none() {
+            // Not reaped, so the group is still its own.
+            let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+            killpg(group, Signal::SIGKILL).expect("kill");
+        } else if moment == UNDISTURBED {
+            self.durations.insert((verb, index), started.elapsed());
         }
         let output = child.wait_with_output().expect("output");
-        if output.status.signal().is_some() {
+        if ended.is_none() && output.status.signal().is_some() {
             self.killed += 1;
             return None;
         }
-        if usual.is_none() {
-            self.durations.insert((verb, index), started.elapsed());
-        }
         Some(ferrule_tests::Output::from(output).reply().expect(verb))
+    }
+
+    /// When it is to be killed, after its start. Now and then it is left alone, since the machine may be slower or faster than
+    /// a while ago.
+    fn moment(&mut self, verb: &'static str, index: usize) -> Duration {
+        match self.durations.get(&(verb, index)).copied() {
+            Some(usual) if self.random.below(16) > 0 => {
+                let micros = u64::try_from(usual.as_micros()).expect("a short time");
+                Duration::from_micros(self.random.below(micros * 5 / 4))
+            }
+            _ => UNDISTURBED,
+        }
     }
 
     /// ADD of the chain until a plugin is killed. Whether all of it was done.
