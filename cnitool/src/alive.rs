@@ -11,7 +11,7 @@ use linuxnet::netlink::Netlink;
 use linuxnet::tag::{self, Tag};
 
 use crate::node::owned::{Object, Owner};
-use crate::node::{Inventory, Owned, Standing};
+use crate::node::{Attached, Inventory, Owned, Standing};
 
 /// What a plugin of a container that is being attached or detached has in its environment.
 const CONTAINER_ID: &[u8] = b"CNI_CONTAINERID=";
@@ -63,6 +63,16 @@ impl Witnesses {
         inventory.standing(owned) == Standing::Nobodys
             && owned.owner != Owner::Unmarked
             && (self.speaks_for_object(&owned.object) || self.speaks_for(&owned.owner))
+    }
+
+    /// What speaks for the life of an attachment whose namespace nobody knows.
+    pub(crate) fn of_attachment(&self, attached: &Attached) -> Option<String> {
+        let address = attached.result.ips.iter().map(|ip| ip.address.addr()).find(|ip| self.addresses.contains(ip));
+        let container = || self.containers.contains(attached.tag.container_id());
+        match address {
+            Some(address) => Some(format!("its address {address} is in use")),
+            None => container().then(|| "its host end is there, or a plugin works for it".to_owned()),
+        }
     }
 
     fn speaks_for_object(&self, object: &Object) -> bool {

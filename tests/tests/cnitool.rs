@@ -59,9 +59,27 @@ impl Bed {
 
     /// The cache entries of this network.
     fn entries(&self) -> Vec<Value> {
+        self.entry_files().into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    fn entry_files(&self) -> Vec<(PathBuf, Value)> {
         let files = libcni::store::files(CACHE.as_ref()).unwrap();
-        let entries = files.iter().filter_map(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
-        entries.filter(|entry: &Value| entry["networkName"] == *self.network).collect()
+        let entry = |path: PathBuf| {
+            let entry = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+            Some((path, entry))
+        };
+        files
+            .into_iter()
+            .filter_map(entry)
+            .filter(|(_, entry): &(_, Value)| entry["networkName"] == *self.network)
+            .collect()
+    }
+
+    /// Whether the published port and the address of `web` are there.
+    fn is_connected(&self, before: &Snapshot) -> bool {
+        let after = self.node.snapshot();
+        let has = |sign: &dyn Fn(&str) -> bool| after.since(before).into_iter().any(sign);
+        has(&|line| line.contains("8080")) && has(&|line| line.ends_with("/10.88.0.2"))
     }
 
     fn web(&self) -> Container {
@@ -154,9 +172,32 @@ fn our_gc_leaves_the_living_in_peace_and_takes_the_dead() {
     bed.run(&bed.ours, "gc", &web, &[]).unwrap();
     bed.run(&bed.go, "check", &web, &[]).unwrap();
     assert_eq!(bed.entries().len(), 1);
-    assert!(bed.node.snapshot().since(&before).iter().any(|line| line.contains("8080")));
-    assert!(bed.node.snapshot().since(&before).iter().any(|line| line.ends_with("/10.88.0.2")));
+    assert!(bed.is_connected(&before));
 
+    libcni::netns::Netns::remove(&web.netns).unwrap();
+    bed.run(&bed.ours, "gc", &web, &[]).unwrap();
+    bed.assert_released(&before);
+}
+
+/// The Go libcni of containerd 1.6 does not write the namespace, and results before 0.3.0 do not have it either.
+#[test]
+fn our_gc_leaves_the_living_in_peace_whose_namespace_is_not_in_the_cache() {
+    let Some(bed) = Bed::start("old", "1.1.0") else { return };
+    let before = bed.node.snapshot();
+    let web = bed.web();
+    bed.run(&bed.go, "add", &web, &[]).unwrap();
+    let [(path, entry)] = <[(PathBuf, Value); 1]>::try_from(bed.entry_files()).unwrap();
+    let mut old = entry.clone();
+    old.as_object_mut().unwrap().remove("netns").unwrap();
+    let mut oldest = old.clone();
+    oldest["result"] = json!({"cniVersion": "1.1.0", "ips": [{"address": entry["result"]["ips"][0]["address"]}]});
+    for known in [&old, &oldest] {
+        write_atomic(&path, known.to_string().as_bytes(), 0o600).unwrap();
+        bed.run(&bed.ours, "gc", &web, &[]).unwrap();
+        assert!(bed.is_connected(&before), "{known}");
+        write_atomic(&path, entry.to_string().as_bytes(), 0o600).unwrap();
+        bed.run(&bed.go, "check", &web, &[]).unwrap();
+    }
     libcni::netns::Netns::remove(&web.netns).unwrap();
     bed.run(&bed.ours, "gc", &web, &[]).unwrap();
     bed.assert_released(&before);

@@ -53,7 +53,7 @@ impl Plan {
             Self { list: list.clone(), valid: Vec::new(), stays: Vec::new(), goes: Vec::new(), loose: Vec::new() };
         for (at, attached) in inventory.attachments.iter().enumerate().filter(|(_, a)| a.network == list.name) {
             let id = attached.id.clone();
-            match judge(attached, keep) {
+            match judge(attached, witnesses, keep) {
                 Ok(why) => plan.stays.push((id, why)),
                 Err(why) => {
                     let objects = inventory.owned.iter().filter(|owned| owned.attachments.contains(&at));
@@ -124,19 +124,24 @@ impl Plan {
 }
 
 /// Why an attachment of the cache stays (`Ok`) or goes.
-fn judge(attached: &Attached, keep: &Keep) -> Result<String, String> {
+fn judge(attached: &Attached, witnesses: &Witnesses, keep: &Keep) -> Result<String, String> {
     let netns = attached.netns.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     match (keep, &attached.life) {
         (Keep::None, _) => Err("--all".to_owned()),
         (Keep::Listed(listed), _) if listed.contains(&attached.id) => Ok("it is in the list".to_owned()),
         (Keep::Listed(_), Life::Gone) => Err(format!("it is not in the list, and its namespace {netns} is gone")),
-        (Keep::Listed(_), Life::Alive(_) | Life::Unknown) => {
+        (Keep::Listed(_), Life::Alive(_)) => {
             Err(format!("it is not in the list, though its namespace {netns} is there"))
         }
+        (Keep::Listed(_), Life::Unknown) => Err("it is not in the list".to_owned()),
         (Keep::Living, Life::Alive(_)) => Ok(format!("its namespace {netns} is there")),
-        // As with the Go tool's entries of a DEL without a namespace: nothing will ever make it valid again.
         (Keep::Living, Life::Unknown) if attached.netns.is_none() => {
-            Err("the cache names no namespace for it".to_owned())
+            let nameless = "the cache names no namespace for it";
+            match witnesses.of_attachment(attached) {
+                Some(why) => Ok(format!("{nameless}, but {why}")),
+                // Nothing will ever make it valid again.
+                None => Err(format!("{nameless}, and nothing shows that it is alive")),
+            }
         }
         (Keep::Living, Life::Unknown) => Ok(format!("its namespace {netns} cannot be looked at")),
         (Keep::Living, Life::Gone) => Err(format!("its namespace {netns} is gone")),

@@ -38,7 +38,7 @@ pub struct Cache {
 pub struct CachedAttachment {
     /// The network.
     pub network: NetworkName,
-    /// What was given to ADD.
+    /// What was given to ADD. Where the entry does not name the namespace, it is the one that the result says.
     pub attachment: Attachment,
     /// The bytes of the list that ADD was done with.
     pub config: Vec<u8>,
@@ -129,6 +129,8 @@ impl CachedAttachment {
         let field =
             |key, value: &str, problem: &dyn std::fmt::Display| format!("{key}: invalid value {value:?}, {problem}");
         let config = entry.config.unwrap_or_default();
+        let netns = Some(entry.netns).filter(|path| !path.is_empty());
+        let netns = netns.or_else(|| entry.result.as_ref().and_then(sandbox_of));
         Ok(Self {
             network: entry.network.parse().map_err(|e| field("networkName", &entry.network, &e))?,
             attachment: Attachment {
@@ -139,7 +141,7 @@ impl CachedAttachment {
                         .map_err(|e| field("containerId", &entry.container_id, &e))?,
                     ifname: entry.ifname.parse().map_err(|e| field("ifName", &entry.ifname, &e))?,
                 },
-                netns: Some(entry.netns).filter(|path| !path.is_empty()).map(PathBuf::from),
+                netns: netns.map(PathBuf::from),
                 args: CniArgs::from_pairs(entry.args).map_err(|e| format!("cniArgs: {e}"))?,
                 capability_args: entry.capability_args,
             },
@@ -291,6 +293,14 @@ impl Cache {
 /// None of the names has a `/` or begins with a dot, so the path stays in the directory.
 fn file_name(network: &NetworkName, id: &AttachmentId) -> String {
     format!("{network}-{}-{}", id.container_id, id.ifname)
+}
+
+/// The namespace that the interfaces of a result are in. Entries of older releases of the Go libcni, such as containerd 1.6's, do
+/// not name it elsewhere.
+fn sandbox_of(result: &Map<String, Value>) -> Option<String> {
+    let interfaces = json::member(result, "interfaces")?.as_array()?;
+    let sandbox = |interface: &Value| Some(json::member(interface.as_object()?, "sandbox")?.as_str()?.to_owned());
+    interfaces.iter().filter_map(sandbox).find(|path| !path.is_empty())
 }
 
 /// `result` in the form of `version`: untouched if it is in it already, so that no key is lost on the way.

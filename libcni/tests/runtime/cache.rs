@@ -3,7 +3,7 @@
 use libcni::runtime::{CacheError, CachedAttachment};
 use libcni::types::CniArgs;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, attachment, damaged, id, list, network, result};
 
@@ -37,6 +37,22 @@ fn an_entry_of_the_go_libcni_is_read_whole() {
     let list = entry.list().unwrap();
     assert_eq!(list.plugins.iter().map(|p| p.plugin_type.as_str()).collect::<Vec<_>>(), ["bridge", "loopback"]);
     assert_eq!(entry.result.as_ref().unwrap()["ips"][0]["address"], "10.77.0.9/24");
+}
+
+/// Older releases of the Go libcni, such as containerd 1.6's, do not write `netns`.
+#[test]
+fn the_namespace_of_an_old_entry_is_that_of_its_result() {
+    let bed = Bed::new();
+    let mut old: Value = serde_json::from_str(FROM_GO).unwrap();
+    assert!(old.as_object_mut().unwrap().remove("netns").is_some());
+    let name = "cache/results/a-cnitool-91c761e9aa179d96eabf-eth0";
+    let netns = |entry: &Value| {
+        bed.write(name, entry.to_string());
+        bed.runtime.cache.attachments().unwrap().attachments.remove(0).attachment.netns
+    };
+    assert_eq!(netns(&old), Some("/run/netns/c2".into()));
+    old["result"]["interfaces"] = json!([{"name": "cni0"}]);
+    assert_eq!(netns(&old), None);
 }
 
 #[test]

@@ -48,8 +48,7 @@ pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
         let is_ours = |line: &&String| line.contains("ferrule_") || line.contains("/.owners/");
         let others: Vec<&String> = left.iter().filter(|line| !is_ours(line)).collect();
         assert!(others.is_empty(), "{others:#?}");
-        // By our cnitool and plugins, which are not those of the node now.
-        machine.cnitool_of(node.ours.dir(), node.ours.dir(), &["gc", "--networks", NETWORK]);
+        node.collect_garbage();
         machine.assert_nothing_left(&OWNED);
         Ok(())
     });
@@ -77,8 +76,14 @@ impl Node<'_> {
         self.machine.run(command, "").unwrap_or_else(|e| panic!("scripts/install: {e}"));
     }
 
+    /// By our cnitool and plugins, which may not be those of the node.
+    fn collect_garbage(&self) {
+        let dir = self.ours.dir();
+        self.machine.cnitool_of(dir, dir, &["gc", "--networks", NETWORK]);
+    }
+
     /// Pods of the plugins that are there, then `others`: whoever lives is reached all the time, whoever comes and goes does so
-    /// without an error, and a pod of each kind reaches the other. In the end all are removed.
+    /// without an error, and a pod of each kind reaches the other, also after our GC. In the end all are removed.
     fn replaced_by(&self, cri: &Cri, others: &Binaries) -> Outcome {
         let first = self.machine.calls.count();
         let limits = json!({"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "10M"});
@@ -86,6 +91,7 @@ impl Node<'_> {
         let pages = self.while_visited(cri, &elder, || self.install(others));
         assert!(pages > 0, "nobody asked for a page");
         let younger = cri.pod(cri::config("younger", Some(8081), &limits));
+        self.collect_garbage();
         pods::reach(&elder, &younger, false)?;
         pods::reach(&elder, &younger, true)?;
         pods::host_port(self.machine, &elder, &younger, false)?;
