@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::calls::{self, Calls};
 use crate::options::Options;
+use crate::report::Outcome;
 
 /// Where container runtimes look for plugins. In the sandbox they are empty, and end with it.
 const CNI: &str = "/opt/cni";
@@ -140,6 +141,19 @@ impl Machine {
     /// Our `cnitool gc` of a network, or of `all`: what an operator runs after a crash.
     pub(crate) fn collect_garbage(&self, network: &str) {
         self.cnitool(&["gc", "--networks", network]);
+    }
+
+    /// Our GC of all networks takes nothing from whom the client has attached, who is alive.
+    ///
+    /// # Panics
+    /// If something is gone.
+    pub(crate) fn gc_keeps_the_living(&self) -> Outcome {
+        let (before, files_before) = (self.node.snapshot(), files(&self.node));
+        self.collect_garbage("all");
+        let (after, files) = (self.node.snapshot(), files(&self.node));
+        let gone = (before.since(&after), files_before.difference(&files).collect::<Vec<_>>());
+        assert!(gone.0.is_empty() && gone.1.is_empty(), "{gone:#?}");
+        Ok(())
     }
 
     /// Our `cnitool`. Its calls are recorded, too.
