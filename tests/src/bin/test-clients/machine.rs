@@ -143,11 +143,13 @@ impl Machine {
         self.cnitool(&["gc", "--networks", network]);
     }
 
-    /// Our GC of all networks takes nothing from whom the client has attached, who is alive.
+    /// With containers of the client alive, our doctor finds nothing wrong, and our GC of all networks takes nothing.
     ///
     /// # Panics
-    /// If something is gone.
-    pub(crate) fn gc_keeps_the_living(&self) -> Outcome {
+    /// If there is a finding, or if something is gone.
+    pub(crate) fn living_are_known(&self) -> Outcome {
+        let found = self.cnitool(&["doctor"]);
+        assert!(found.trim_end().ends_with("nothing is wrong"), "{found}");
         let (before, files_before) = (self.node.snapshot(), files(&self.node));
         self.collect_garbage("all");
         let (after, files) = (self.node.snapshot(), files(&self.node));

@@ -57,7 +57,7 @@ fn run(release: &'static Release, machine: &Machine, options: &Options, report: 
         Ok(())
     });
     report.check("bandwidth annotations limit the pod", || pods::limited(machine, &a));
-    report.check("our GC takes nothing from the living", || machine.gc_keeps_the_living());
+    report.check("our doctor and GC know who is alive", || machine.living_are_known());
     report.check("containerd is stopped and started: the pods live", || client.restart(&a, &b));
     report.check("stop and remove: DEL twice, then without namespace", || client.removal(&[&a, &b]));
     if release.asks_status {

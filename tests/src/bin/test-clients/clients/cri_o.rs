@@ -51,7 +51,7 @@ pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
     report.check("host port (CRI-O's own), IPv6: outside, other pod", || pods::host_port(machine, &a, &b, true));
     report.check("host port (CRI-O's own) of the pod itself", || client.hairpin(&a));
     report.check("bandwidth annotations limit the pod", || pods::limited(machine, &a));
-    report.check("our GC takes nothing from the living", || machine.gc_keeps_the_living());
+    report.check("our doctor and GC know who is alive", || machine.living_are_known());
     report.check("stopped and started: GC of all but the pods, CHECK", || client.restart(&a, &b));
     report.check("killed and started: what is stale is removed", || client.stale(&a, &b));
     report.check("stop and remove: DEL once", || client.removal(&[&a, &b]));

@@ -39,7 +39,7 @@ pub(super) fn run(machine: &Machine, options: &Options, report: &mut Report) {
         report.check("each call is as nerdctl makes it: DEL, ADD", || nerdctl.calls_of("web"));
         report.check("fixed address and MAC address", || nerdctl.fixed());
         report.check("networks do not reach each other; who is on both does", || nerdctl.two_networks());
-        report.check("our GC takes nothing from the living", || machine.gc_keeps_the_living());
+        report.check("our doctor and GC know who is alive", || machine.living_are_known());
         report.check("stop and start", || nerdctl.stop_and_start());
     }
     report.check("enable_icc=false: containers do not reach each other", || nerdctl.isolated());

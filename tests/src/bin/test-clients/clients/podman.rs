@@ -33,7 +33,7 @@ pub(super) fn run(machine: &Machine, _options: &Options, report: &mut Report) {
     if report.check("run -p: from outside, node, 127.0.0.1", || podman.publishes()) {
         report.check("fixed address and MAC address", || podman.fixed());
         report.check("network connect, disconnect", || podman.second_network());
-        report.check("our GC takes nothing from the living", || machine.gc_keeps_the_living());
+        report.check("our doctor and GC know who is alive", || machine.living_are_known());
         report.check("network reload after the rules are lost", || podman.reload());
         report.check("stop and start", || podman.stop_and_start());
     }
